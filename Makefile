@@ -1,0 +1,77 @@
+# The menu: `make help`. Needs GNU make and Python >= 3.11; everything lands in .venv/.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BUNDLE ?=
+# The tests to run and options for pytest, for example: make test T="tests/model -k anchors"
+T ?=
+
+SERVE := .venv/serve
+DEV := .venv/dev
+TORCH := torch==2.13.0
+DEV_EXTRAS := cpu,train,export,loadtest,dev
+INSTALL = -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help serve example test test-slow check format lock clean
+
+help:  ## This menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "  Variables of serve: HOST=$(HOST) PORT=$(PORT) BUNDLE=$(BUNDLE)"
+
+serve: $(SERVE)/.stamp  ## Serve the bundled model, or BUNDLE=, on HOST:PORT
+	@exec $(SERVE)/bin/python -m retinaserve serve --host '$(HOST)' --port '$(PORT)' $(if $(BUNDLE),--bundle '$(BUNDLE)')
+
+example: $(SERVE)/.stamp  ## Draw a scene, detect on it, draw the boxes (example/)
+	@$(SERVE)/bin/python -m retinaserve draw --seed 7 --out example
+	@mv example/images/drawn_00000.jpg example/scene.jpg
+	@$(SERVE)/bin/python -m retinaserve detect example/scene.jpg --draw example/boxes
+
+test: $(DEV)/.stamp  ## The test suite without the slow tests; T= selects
+	@exec $(DEV)/bin/python -m pytest -m 'not slow' $(T)
+
+test-slow: $(DEV)/.stamp  ## The slow tests
+	@exec $(DEV)/bin/python -m pytest -m slow $(T)
+
+check: $(DEV)/.stamp  ## Lint, format, types, import contracts
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: $(DEV)/.stamp  ## Format the code and fix what the linter can
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+lock:  ## Write constraints.txt anew from what the bounds in pyproject.toml allow today
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash .ci/lock '$(DEV_EXTRAS)'
+
+clean:  ## Remove the virtual environments and caches
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache example
+
+# A stamp is written last, so an install that failed is tried again; a changed pyproject.toml or
+# constraints.txt makes the environment anew, so that nothing stays in it that is not asked for.
+
+$(SERVE)/.stamp: pyproject.toml constraints.txt
+	@echo "Making $(SERVE): what serving on CPU needs"
+	@$(call new_venv,$(SERVE))
+	@$(SERVE)/bin/python $(INSTALL) --editable '.[cpu]'
+	@touch $@
+
+# torch comes first and alone: pip then takes the build that your index or find-links prefer (the
+# CPU build where there is one), and the second install leaves it as it is.
+$(DEV)/.stamp: pyproject.toml constraints.txt
+	@echo "Making $(DEV): every extra for CPU, with the development tools"
+	@$(call new_venv,$(DEV))
+	@$(DEV)/bin/python $(INSTALL) '$(TORCH)'
+	@$(DEV)/bin/python $(INSTALL) --editable '.[$(DEV_EXTRAS)]'
+	@touch $@
+
+define new_venv
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retinaserve needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": give another with PYTHON=")' && $(PYTHON) -m venv --clear $(1)
+endef
