@@ -1,0 +1,69 @@
+"""The optimiser, its learning rate over the run, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, AdamW, Optimizer
+
+from model.recipe import OptimizerSection
+from model.retinanet import RetinaNet
+
+
+def build_optimizer(model: RetinaNet, rule: OptimizerSection) -> Optimizer:
+    """SGD (the paper's) or AdamW over backbone and new layers, each group with its base rate.
+
+    Biases are not decayed.
+    """
+    groups = []
+    for from_backbone in (True, False):
+        for decayed in (True, False):
+            members = [
+                p
+                for name, p in model.named_parameters()
+                if name.startswith("backbone.") == from_backbone and (p.ndim > 1) == decayed
+            ]
+            rate = rule.lr * (rule.backbone_lr_factor if from_backbone else 1.0)
+            decay = rule.weight_decay if decayed else 0.0
+            if members:
+                groups.append(
+                    {"params": members, "lr": rate, "base_lr": rate, "weight_decay": decay}
+                )
+    if rule.name == "sgd":
+        return SGD(groups, lr=rule.lr, momentum=rule.momentum)
+    return AdamW(groups, lr=rule.lr)
+
+
+def rate_factor(step: int, steps: int, rule: OptimizerSection) -> float:
+    """What multiplies the base rate at a step: linear warm-up times the schedule."""
+    warm = min(1.0, (step + 1) / (rule.warmup_steps + 1))
+    if rule.schedule == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return warm * 0.1 ** sum(step >= share * steps for share in rule.milestones)
+
+
+def set_rate(optimizer: Optimizer, factor: float) -> None:
+    """Sets every group to its base rate times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+
+
+class WeightAverage:
+    """Exponential moving average of a model's weights.
+
+    The decay grows from 0 as (1 + step) / (10 + step) up to `decay`, so that early weights fade.
+    """
+
+    def __init__(self, model: RetinaNet, decay: float) -> None:
+        self.decay = decay
+        self.state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: RetinaNet, step: int) -> None:
+        """Moves the average towards the model's weights."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        current: dict[str, Tensor] = model.state_dict()
+        for key, average in self.state.items():
+            average.lerp_(current[key], 1 - decay)
