@@ -1,0 +1,233 @@
+"""From a checkpoint to a bundle: graphs, their parity, the manifest; all or nothing."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export.inputs import Placed, drawn_pictures, pictures_of, placed
+from export.manifest import (
+    MANIFEST_FILE,
+    METADATA_KEY,
+    Graph,
+    Manifest,
+    Precision,
+    Thresholds,
+    sha256_of,
+    write_manifest,
+)
+from export.measure import measured_ap
+from export.quantize import Feed, quantized
+from export.to_onnx import OPSET, to_onnx
+from export.verify import VerificationError, verify
+from export.view import ExportedView
+from model.checkpoint import Checkpoint
+from model.data.records import DataSet
+from model.errors import InputError
+from model.letterbox import Canvas, group_canvases
+
+CALIBRATION_PICTURES = 64
+MAX_AP_DROP = 0.01
+"""How much AP a reduced precision may lose against fp32 on the data given, or export fails."""
+
+
+@dataclass(frozen=True)
+class ExportRule:
+    """What to export.
+
+    `precisions`: the first is served unless another is asked for. `calibration`: a folder of
+    pictures like those to be served; int8 needs it, verification uses it where given. `data`: a
+    labelled set on which every graph's AP is measured.
+    """
+
+    name: str
+    version: str = "1"
+    scales: tuple[int, ...] = ()
+    canvases: tuple[Canvas, ...] = ()
+    default_scale: int | None = None
+    precisions: tuple[Precision, ...] = ("fp32",)
+    calibration: Path | None = None
+    data: DataSet | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+def export_bundle(
+    checkpoint: Checkpoint,
+    source: dict[str, Any],
+    out: Path,
+    rule: ExportRule,
+    say: Callable[[str], None],
+) -> Manifest:
+    """Writes a bundle into `out`, a folder that is new, empty or a bundle, once its graphs agree.
+
+    `source` goes into the manifest: what the graphs were made from. Nothing is left behind and an
+    old bundle stays as it was when anything fails.
+    Raises InputError for bad input, VerificationError when a graph departs from the model.
+    """
+    if out.exists() and not (out / MANIFEST_FILE).is_file() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no bundle: choose another --out")
+    if "int8" in rule.precisions and rule.calibration is None:
+        raise InputError(
+            "int8 needs --calibration DIR: a folder of pictures like those that will be served"
+        )
+    groups = group_canvases(rule.scales, rule.canvases)
+    default = rule.default_scale or max(groups)
+    manifest_facts = {
+        "name": rule.name,
+        "version": rule.version,
+        "classes": list(checkpoint.classes),
+        "anchors": checkpoint.architecture.anchors,
+        "canvases": {scale: [str(c) for c in members] for scale, members in groups.items()},
+        "default_scale": default,
+        "mean": checkpoint.mean,
+        "std": checkpoint.std,
+        "thresholds": rule.thresholds,
+        "source": source,
+    }
+    placeholder = Graph(file="x.onnx", precision="fp32", sha256="0" * 64, opset=OPSET)
+    draft = Manifest.model_validate({**manifest_facts, "graphs": [placeholder]})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        graphs, metrics = _graphs(checkpoint, draft, rule, work, say)
+        measured = {**checkpoint.metrics, **metrics}
+        manifest = Manifest.model_validate(
+            {**manifest_facts, "graphs": graphs, "metrics": measured}
+        )
+        write_manifest(work, manifest)
+        _replace(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def _graphs(
+    checkpoint: Checkpoint,
+    draft: Manifest,
+    rule: ExportRule,
+    work: Path,
+    say: Callable[[str], None],
+) -> tuple[list[Graph], dict[str, Any]]:
+    canvases = draft.canvases_by_scale
+    main = canvases[draft.default_scale]
+    batches = list(_verification_batches(draft, rule.calibration))
+    graphs: list[Graph] = []
+    metrics: dict[str, Any] = {}
+    protos: dict[Precision, onnx.ModelProto] = {}
+    # fp32 always comes first: int8 is made from it, and its AP is what the others may not lose.
+    for precision in sorted({"fp32", *rule.precisions}, key=("fp32", "fp16", "int8").index):
+        model = checkpoint.build()
+        if precision == "int8":
+            assert rule.calibration is not None
+            say(f"quantizing on pictures of {rule.calibration}")
+            proto = quantized(protos["fp32"], _calibration(rule.calibration, draft))
+        else:
+            served = checkpoint.build().half() if precision == "fp16" else model
+            view = ExportedView(served, draft.mean, draft.std, draft.thresholds)
+            proto = to_onnx(view, main[0])
+        protos[precision] = proto
+        if precision not in rule.precisions:
+            continue
+        file = f"{rule.name}-{precision}.onnx"
+        onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision)})
+        proto.producer_name = "retinaserve"
+        onnx.save(proto, work / file)
+        say(f"verifying {file} against the eager model")
+        content = proto.SerializeToString()
+        parity = verify(content, model, batches, precision, draft.thresholds)
+        if rule.data is not None:
+            for scale in draft.scales:
+                ap = measured_ap(content, rule.data, checkpoint.classes, scale, canvases[scale])
+                metrics.setdefault("export", {}).setdefault(precision, {})[str(scale)] = ap
+        graphs.append(
+            Graph(
+                file=file,
+                precision=precision,
+                sha256=sha256_of(work / file),
+                opset=OPSET,
+                parity=parity,
+            )
+        )
+    _check_ap(metrics.get("export", {}), draft.default_scale)
+    graphs.sort(key=lambda graph: rule.precisions.index(graph.precision))
+    if rule.data is not None:
+        metrics["data"] = {"name": Path(rule.data.name).name, "images": len(rule.data.records)}
+    return graphs, metrics
+
+
+def _check_ap(by_precision: dict[str, Any], scale: int) -> None:
+    if "fp32" not in by_precision:
+        return
+    reference = by_precision["fp32"][str(scale)]["AP"]
+    for precision, by_scale in by_precision.items():
+        drop = reference - by_scale[str(scale)]["AP"]
+        if drop > MAX_AP_DROP:
+            raise VerificationError(
+                f"{precision} loses {drop:.4f} AP against fp32 ({reference}) at scale {scale}; "
+                f"accepted is {MAX_AP_DROP}"
+            )
+
+
+def _calibration(folder: Path, draft: Manifest) -> Iterator[Feed]:
+    canvases = draft.canvases_by_scale
+    for number, picture in enumerate(pictures_of(folder, CALIBRATION_PICTURES)):
+        scale = draft.scales[number % len(draft.scales)]
+        yield placed(picture, scale, canvases[scale]).feed
+
+
+def _verification_batches(draft: Manifest, folder: Path | None) -> Iterator[list[Placed]]:
+    """Batches of 1 to 3 over every canvas: drawn scenes, noise, and real pictures where given."""
+    random = np.random.default_rng(0)
+    size = 1
+    for scale, canvases in draft.canvases_by_scale.items():
+        for canvas in canvases:
+            batch = [placed(picture, scale, [canvas]) for picture in drawn_pictures(canvas, size)]
+            if size == 2:
+                noise = random.integers(0, 256, batch[0].image.shape, dtype=np.uint8)
+                batch.append(Placed(noise, batch[0].place))
+            yield batch
+            size = size % 3 + 1
+        if folder is not None:
+            for picture in islice(pictures_of(folder, 4), 4):
+                yield [placed(picture, scale, canvases)]
+
+
+def _replace(work: Path, out: Path) -> None:
+    """Puts the finished folder in place of the old one."""
+    work.chmod(0o755)
+    if not out.exists():
+        work.rename(out)
+        return
+    old = out.with_name(f".{out.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    out.rename(old)
+    work.rename(out)
+    shutil.rmtree(old)
+
+
+def source_facts(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the manifest says of a checkpoint."""
+    return {
+        "checkpoint": path.name,
+        "sha256": sha256_of(path),
+        "step": checkpoint.step,
+        "recipe": checkpoint.recipe,
+    }
+
+
+def precisions_of(text: str) -> Sequence[Precision]:
+    """The precisions in a comma separated list; InputError lists those accepted."""
+    known: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+    chosen = [part.strip() for part in text.split(",")]
+    for part in chosen:
+        if part not in known:
+            raise InputError(f"precision {part!r}: accepted are {', '.join(known)}")
+    return [precision for part in dict.fromkeys(chosen) for precision in known if precision == part]

@@ -1,0 +1,56 @@
+"""From a checkpoint to an ONNX file."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import onnx
+import torch
+from onnx import numpy_helper
+
+from export.nms import TRANSLATION
+from export.view import ExportedView
+from model.letterbox import Canvas
+
+OPSET = 18
+INPUTS = ("images", "image_sizes", "score_threshold", "iou_threshold")
+OUTPUTS = ("num_detections", "boxes", "scores", "classes")
+
+
+def to_onnx(view: ExportedView, canvas: Canvas) -> onnx.ModelProto:
+    """The view as an ONNX graph for any batch size and any canvas; `canvas` is the example traced.
+
+    The thresholds are optional inputs: initializers that a caller may override.
+    """
+    thresholds = view.thresholds
+    example = (
+        torch.zeros((2, *canvas, 3), dtype=torch.uint8),  # a batch of 1 would be baked in
+        torch.tensor([list(canvas)] * 2),
+        torch.tensor([thresholds.score_threshold]),
+        torch.tensor([thresholds.iou_threshold]),
+    )
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    height, width = (torch.export.Dim(f"{side}_by_32", min=1, max=256) for side in ("h", "w"))
+    with warnings.catch_warnings():
+        # The exporter's own deprecation notices: nothing that its caller can act on.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            view.eval(),
+            example,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: batch, 1: 32 * height, 2: 32 * width}, {0: batch}, None, None),
+            opset_version=OPSET,
+            custom_translation_table=TRANSLATION,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for name in ("score_threshold", "iou_threshold"):
+        default = torch.tensor([getattr(thresholds, name)]).numpy()
+        proto.graph.initializer.append(numpy_helper.from_array(default, name))
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
