@@ -1,0 +1,130 @@
+"""The answer of a detect request: JSON for one picture or several, or the picture drawn on."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from typing import Any, Literal
+
+from PIL import Image
+from starlette.responses import Response
+
+from service.context import RequestContext
+from service.detections import Detections, Options, result_of
+from service.detector import detect, in_pool
+from service.drawing import draw_detections
+from service.errors import Malformed, Problem
+from service.images import read_upright
+from service.payloads import pictures_of
+from service.runtime import Runtime
+from service.stages import StageClock
+
+PictureType = Literal["png", "jpeg"]
+
+INLINE_BODY_BYTES = 64 * 1024
+"""Up to here a wrapped body is taken apart on the event loop: a hop to a thread costs more."""
+
+
+def wanted_picture(accept: str | None) -> PictureType | None:
+    """The picture type that an Accept header prefers to JSON; None for JSON, as without header."""
+    best: tuple[float, PictureType | None] = (0.0, None)
+    for part in (accept or "").split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    weight = float(parameter[2:])
+                except ValueError:
+                    weight = 0.0
+        kinds: dict[str, PictureType | None] = {"image/png": "png", "image/jpeg": "jpeg"}
+        if media in ("application/json", "application/*", "*/*"):
+            kinds[media] = None
+        if media in kinds and weight > best[0]:
+            best = (weight, kinds[media])
+    return best[1]
+
+
+async def answer(
+    runtime: Runtime,
+    context: RequestContext,
+    content_type: str | None,
+    body: bytes,
+    options: Options,
+    picture: PictureType | None,
+    deadline: float | None,
+) -> Response:
+    """The response to a body that has been read. Raises a Problem if its one picture does."""
+    max_images = runtime.settings.max_images
+    if len(body) <= INLINE_BODY_BYTES:
+        pictures = pictures_of(content_type, body, max_images)
+    else:
+        pictures = await in_pool(runtime.decoders, pictures_of, content_type, body, max_images)
+    if len(pictures) > 1:
+        if picture:
+            raise Malformed("Accept asks for a picture, which answers one image, not several")
+        results = await _several(runtime, context, pictures, options, deadline)
+        return _json({"results": results}, context.stages)
+    found, size = await detect(runtime, pictures[0], options, context.stages, deadline)
+    if picture is None:
+        timings = context.stages.timings_ms()
+        return _json(result_of(found, size, options, runtime.manifest, timings), context.stages)
+    # Decoded once more rather than kept: a queue full of decoded pictures has no bound.
+    drawn = await in_pool(
+        runtime.decoders,
+        _drawn,
+        pictures[0],
+        runtime.settings.max_image_pixels,
+        found,
+        runtime.manifest.classes,
+        picture,
+    )
+    return Response(drawn, 200, _server_timing(context.stages), f"image/{picture}")
+
+
+async def _several(
+    runtime: Runtime,
+    context: RequestContext,
+    pictures: list[bytes],
+    options: Options,
+    deadline: float | None,
+) -> list[dict[str, Any]]:
+    """The result or problem of each picture; the request's clock follows the last to finish."""
+    last = context.stages.fork()
+
+    async def one(data: bytes) -> dict[str, Any]:
+        nonlocal last
+        stages = context.stages.fork()
+        try:
+            found, size = await detect(runtime, data, options, stages, deadline)
+            return result_of(found, size, options, runtime.manifest, stages.timings_ms())
+        except Problem as problem:
+            return {"problem": problem.body(context.path, context.id)}
+        finally:
+            last = stages
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(data)) for data in pictures]
+    context.stages.adopt(last)
+    context.notes["images"] = len(pictures)
+    return [task.result() for task in tasks]
+
+
+def _json(document: dict[str, Any], stages: StageClock) -> Response:
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return Response(body, 200, _server_timing(stages), "application/json")
+
+
+def _server_timing(stages: StageClock) -> dict[str, str]:
+    parts = (f"{stage};dur={ms:g}" for stage, ms in stages.timings_ms().items())
+    return {"Server-Timing": ", ".join(parts)}
+
+
+def _drawn(
+    data: bytes, max_pixels: int, found: Detections, labels: list[str], kind: PictureType
+) -> bytes:
+    image: Image.Image = draw_detections(read_upright(data, max_pixels), found, labels)
+    out = io.BytesIO()
+    image.save(out, kind.upper(), quality=90)
+    return out.getvalue()

@@ -1,0 +1,108 @@
+"""The ASGI application of one server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.context import context_of
+from service.engine import Engine
+from service.errors import InternalError, Malformed, MethodNotAllowed, NotFound, Problem
+from service.middleware import RequestLayer, problem_response
+from service.options import DetectQuery
+from service.routes import router
+from service.runtime import Runtime
+from service.schemas import ProblemDocument
+from service.sessions import Session
+from service.settings import Settings
+from service.stages import Clock
+
+
+def create_app(
+    settings: Settings,
+    session: Session,
+    *,
+    clock: Clock = time.monotonic,
+    engine: Engine | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """The application around a session; `app.state.runtime` holds its parts.
+
+    `engine` replaces the thread that runs the session; `on_ready` is called once, after warm-up.
+    """
+    runtime = Runtime(settings, session, clock, engine, on_ready)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with runtime.running():
+            yield
+
+    app = FastAPI(
+        title="retinaserve",
+        summary=f"Object detection with {runtime.manifest.name} {runtime.manifest.version}",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.runtime = runtime
+    app.include_router(router)
+    app.add_middleware(RequestLayer, runtime=runtime)
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_query)
+    _describe_problems(app)
+    return app
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return problem_response(error, context_of(request.scope))
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405."""
+    assert isinstance(error, HTTPException)
+    problem: Problem
+    match error.status_code:
+        case 404:
+            problem = NotFound("there is nothing at this path; see /docs")
+        case 405:
+            problem = MethodNotAllowed(request.method, (error.headers or {}).get("Allow", ""))
+        case status if status < 500:
+            problem = Malformed("the request is malformed")
+        case _:
+            problem = InternalError()
+    return problem_response(problem, context_of(request.scope))
+
+
+async def _answer_invalid_query(request: Request, error: Exception) -> Response:
+    """FastAPI's 422 for a bad parameter is a 400 here, naming the parameter."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])[:64]
+    if first["type"] == "extra_forbidden":
+        accepted = ", ".join(DetectQuery.model_fields)
+        detail = f"unknown query parameter {name!r}; accepted are {accepted}"
+    else:
+        detail = f"{name} is {str(first['input'])[:64]!r}: {first['msg']}"
+    return problem_response(Malformed(detail), context_of(request.scope))
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Adds the problem document, which only error responses refer to, to the OpenAPI schemas."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

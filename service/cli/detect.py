@@ -1,0 +1,212 @@
+"""`retinaserve detect`: the objects in picture files, found here or by a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+from tqdm import tqdm
+
+from model.errors import InputError
+from service.cli.finder import Finder, LocalFinder, RemoteFinder
+from service.detections import Detections
+from service.drawing import draw_detections
+from service.errors import Problem, Undecodable
+from service.images import read_upright
+from service.options import DetectQuery
+from service.settings import packaged_bundle
+
+HELP = "find the objects in pictures and folders"
+
+SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""What counts as a picture in a folder; a file that is named outright is always tried."""
+
+DRAWN_QUALITY = 92
+LOG_INTERVAL_S = 10.0
+"""How often the progress bar writes where nobody watches it move."""
+
+
+class Picture(NamedTuple):
+    """A file to look at, and where its drawn copy goes under the folder of --draw."""
+
+    path: Path
+    drawn: Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `retinaserve detect`."""
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, metavar="IMAGE|DIR", help="folders are searched through"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--bundle", type=Path, default=packaged_bundle(), help="detect here (the bundled model)"
+    )
+    where.add_argument("--url", help="detect by a running server, such as http://127.0.0.1:8000")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the answers to this file")
+    parser.add_argument("--draw", type=Path, metavar="DIR", help="write pictures with boxes there")
+    parser.add_argument("--score-threshold", type=float, help="keep what scores more, 0 to 1")
+    parser.add_argument("--iou-threshold", type=float, help="overlap that suppresses, 0 to 1")
+    parser.add_argument("--max-detections", type=int, help="objects in a picture at most")
+    parser.add_argument("--scale", type=int, help="one of the bundle's scales")
+    parser.epilog = (
+        "A picture that can't be read is named, the others go on, and the exit code is 1.\n"
+        "The answers are those of POST /v1/detect, each with `file`.\n\n"
+        "examples:\n"
+        "  retinaserve detect example/scene.jpg --draw example/boxes\n"
+        "  retinaserve detect pictures/ --url http://127.0.0.1:8000 --json found.json"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detects on every picture; returns 1 if some could not be read."""
+    pictures = find_pictures(args.pictures)
+    if args.draw:
+        _check_targets(pictures, args.draw)
+    query = _query(args)
+    finder: Finder = RemoteFinder(args.url, query) if args.url else LocalFinder(args.bundle, query)
+    # Opened first: a place that can't be written to is told before the work, not after it.
+    with (
+        whole_file(args.json) if args.json else nullcontext() as part,
+        warnings.catch_warnings(),
+    ):
+        # What Pillow has to say about odd metadata is of no use to whoever asked for boxes.
+        warnings.filterwarnings("ignore", module="PIL")
+        answers = [_detect(finder, picture, args) for picture in _progress(pictures)]
+        if part:
+            part.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
+    failed = sum("problem" in answer for answer in answers)
+    if failed:
+        print(f"{failed} of {len(answers)} pictures could not be read", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def find_pictures(given: Sequence[Path]) -> list[Picture]:
+    """The pictures of the files and folders given, in that order, folders by name.
+
+    Raises InputError for a path that does not exist and a folder without pictures.
+    """
+    pictures: dict[Path, Path] = {}
+    for path in given:
+        if not path.exists():
+            raise InputError(f"{path}: no such picture or folder")
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if _looks_like_picture(file))
+            if not files:
+                raise InputError(
+                    f"{path}: no picture in this folder; looked for {', '.join(sorted(SUFFIXES))}"
+                )
+        top = path if path.is_dir() else path.parent
+        pictures |= {file: _drawn_name(file.relative_to(top)) for file in files}
+    return [Picture(path, drawn) for path, drawn in pictures.items()]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes `path` when the block ends well, and is removed otherwise."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written here ({error.strerror})") from None
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _detect(finder: Finder, picture: Picture, args: argparse.Namespace) -> dict[str, Any]:
+    """The answer for one picture, drawn or printed as asked; a problem is printed at once."""
+    file = str(picture.path)
+    try:
+        data = _read(picture.path)
+        answer = finder(data)
+        if args.draw:
+            _draw(data, answer, args.draw / picture.drawn)
+    except Problem as problem:
+        tqdm.write(f"{file}: {problem.detail}", file=sys.stderr)
+        return {"file": file, "problem": {"code": problem.code, "detail": problem.detail}}
+    if not args.json and not args.draw:
+        tqdm.write(f"{file}: {summary(answer)}")
+    return {"file": file, **answer}
+
+
+def summary(answer: dict[str, Any]) -> str:
+    """What was found in a picture, in a line: 2 objects: RBC 1, WBC 1 (34 ms)."""
+    labels = Counter(found["label"] for found in answer["detections"])
+    listed = ", ".join(f"{label} {count}" for label, count in sorted(labels.items()))
+    total_ms = sum(answer["timings_ms"].values())
+    objects = "1 object" if labels.total() == 1 else f"{labels.total()} objects"
+    return f"{objects}{': ' if listed else ''}{listed} ({total_ms:.0f} ms)"
+
+
+def _looks_like_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def _drawn_name(name: Path) -> Path:
+    """The name itself where it says a picture type to write, else one that does."""
+    return name if name.suffix.lower() in SUFFIXES else name.with_name(name.name + ".png")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Undecodable(f"can't be read ({error.strerror})") from None
+
+
+def _query(args: argparse.Namespace) -> DetectQuery:
+    names = ("score_threshold", "iou_threshold", "max_detections", "scale")
+    try:
+        return DetectQuery(**{name: getattr(args, name) for name in names})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]} is {first['input']}: {first['msg']}") from None
+
+
+def _draw(data: bytes, answer: dict[str, Any], target: Path) -> None:
+    rows = answer["detections"]
+    found = Detections(
+        np.array([row["box"] for row in rows], np.float32).reshape(-1, 4),
+        np.array([row["score"] for row in rows], np.float32),
+        np.array([row["class_index"] for row in rows], np.int64),
+    )
+    labels = {row["class_index"]: row["label"] for row in rows}
+    by_index = [labels.get(index, "") for index in range(max(labels, default=-1) + 1)]
+    drawn = draw_detections(read_upright(data), found, by_index)
+    with whole_file(target) as part:
+        drawn.save(part, quality=DRAWN_QUALITY)
+
+
+def _check_targets(pictures: Sequence[Picture], folder: Path) -> None:
+    sources = {picture.path.resolve() for picture in pictures}
+    targets = Counter((folder / picture.drawn).resolve() for picture in pictures)
+    for target, count in targets.items():
+        if target in sources:
+            raise InputError(f"--draw {folder} would overwrite {target}: give another folder")
+        if count > 1:
+            raise InputError(f"--draw {folder}: several pictures would become {target}")
+
+
+def _progress(pictures: Sequence[Picture]) -> Iterator[Picture]:
+    watched = sys.stderr.isatty()
+    yield from tqdm(pictures, unit="image", mininterval=0.1 if watched else LOG_INTERVAL_S)

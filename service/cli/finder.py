@@ -1,0 +1,132 @@
+"""A picture in, the HTTP answer out: by the engine in this process or by a running server."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import numpy as np
+
+from export.manifest import Precision, read_bundle
+from model.errors import InputError
+from service.cores import available_cores
+from service.detections import finish, result_of
+from service.errors import Malformed, Problem, UnsupportedType
+from service.images import prepare_image
+from service.options import DetectQuery
+from service.sessions import OnnxRuntimeSession
+
+TIMEOUT_S = 120.0
+"""How long to wait for one answer; a server on a small machine may have a long queue."""
+
+TRIES = 5
+"""How often a picture is sent to a server that says 503, each time after its Retry-After."""
+
+NOT_THE_PICTURE = frozenset({400, 401, 404, 405})
+"""Statuses that every further picture would get too."""
+
+
+class Finder(Protocol):
+    """Gives the answer that `POST /v1/detect` gives for one picture.
+
+    Raises Problem if it is the picture's fault, and InputError if every other one would fail too.
+    """
+
+    def __call__(self, data: bytes) -> dict[str, Any]:
+        """The answer for a picture file's bytes."""
+
+
+class LocalFinder:
+    """A bundle on all cores of this machine, one picture at a time."""
+
+    def __init__(
+        self, bundle: Path, query: DetectQuery, precision: Precision | None = None
+    ) -> None:
+        self._session = OnnxRuntimeSession(read_bundle(bundle), precision, available_cores())
+        try:
+            self._options = query.options(self._session.manifest)
+        except Malformed as error:
+            raise InputError(error.detail) from None
+
+    def __call__(self, data: bytes) -> dict[str, Any]:
+        """See `Finder`."""
+        options, manifest = self._options, self._session.manifest
+        start = time.perf_counter()
+        canvas, place = prepare_image(data, options.scale, manifest)
+        decoded = time.perf_counter()
+        (found,) = self._session.run(
+            canvas[None],
+            np.array([place.resized], np.int64),
+            *options.engine_thresholds(manifest),
+        )
+        inferred = time.perf_counter()
+        kept = finish(found, place, options)
+        timings_ms = {
+            "decode": _ms(decoded - start),
+            "queue": 0.0,
+            "inference": _ms(inferred - decoded),
+            "postprocess": _ms(time.perf_counter() - inferred),
+        }
+        return result_of(kept, place.image_size, options, manifest, timings_ms)
+
+
+class RemoteFinder:
+    """A running server; RETINASERVE_API_KEY is its key, where it asks for one."""
+
+    def __init__(
+        self, url: str, query: DetectQuery, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"--url {url!r}: give a server, for example http://127.0.0.1:8000")
+        key = os.environ.get("RETINASERVE_API_KEY")
+        self._url = url.rstrip("/").removesuffix("/v1/detect")
+        self._client = httpx.Client(
+            base_url=self._url,
+            params=query.model_dump(exclude_defaults=True),
+            headers={"X-API-Key": key} if key else {},
+            timeout=TIMEOUT_S,
+            transport=transport,
+        )
+
+    def __call__(self, data: bytes) -> dict[str, Any]:
+        """See `Finder`."""
+        if not data:
+            raise UnsupportedType("the file is empty")
+        answer = self._post(data)
+        for _ in range(TRIES - 1):
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
+            answer = self._post(data)
+        return self._read(answer)
+
+    def _post(self, data: bytes) -> httpx.Response:
+        try:
+            return self._client.post(
+                "/v1/detect", content=data, headers={"Content-Type": "application/octet-stream"}
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            said = str(error) or type(error).__name__
+            raise InputError(f"{self._url} does not answer ({said}): is it serving?") from None
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not {"detections", "detail"} & body.keys():
+            raise InputError(f"{self._url} is no retinaserve: it answered {answer.status_code}")
+        if answer.is_success:
+            return body
+        if answer.status_code in NOT_THE_PICTURE:
+            raise InputError(f"{self._url} refused: {body['detail']}")
+        problem = Problem(body["detail"])
+        problem.status, problem.code = answer.status_code, body["code"]
+        raise problem
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000.0, 3)

@@ -1,0 +1,80 @@
+"""`retinaserve serve`: a bundle behind HTTP."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from export.manifest import Manifest, read_bundle
+from service.settings import PREFIX, read_settings
+
+HELP = "serve a bundle over HTTP"
+
+EPILOG = f"""\
+example:
+  retinaserve serve --port 8000
+  curl --data-binary @cell.jpg http://127.0.0.1:8000/v1/detect
+
+Every option is also an environment variable, {PREFIX}<OPTION>, for example
+{PREFIX}MAX_BATCH_SIZE=8; an option on the command line wins. More settings exist as variables
+only: {PREFIX}API_KEY, {PREFIX}MAX_BODY_BYTES, {PREFIX}MAX_IMAGE_PIXELS, {PREFIX}BODY_TIMEOUT_S and
+others: see service/settings.py.
+
+SIGTERM: /readyz answers 503 at once, requests are served for --drain-delay-s more, then the
+listener closes, what is in flight finishes and the exit status is 0. Ctrl-C skips the delay.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments; a value not given is left to the environment."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    options: list[tuple[str, type, str]] = [
+        ("--bundle", Path, "folder of the bundle (default: the packaged cells)"),
+        ("--host", str, "address to listen on (default: 127.0.0.1)"),
+        ("--port", int, "port to listen on, 0 for any free one (default: 8000)"),
+        ("--precision", str, "fp32, fp16 or int8 (default: the bundle's first graph)"),
+        ("--max-batch-size", int, "images that may share a run (default: 4)"),
+        ("--queue-limit", int, "images that may wait before 503 (default: 64)"),
+        ("--engine-threads", int, "cores for the engine (default: all available)"),
+        ("--decode-threads", int, "threads that decode pictures (default: all available)"),
+        ("--drain-delay-s", float, "seconds to keep serving after SIGTERM (default: 2)"),
+        ("--log-level", str, "debug, info, warning or error (default: info)"),
+    ]
+    for flag, kind, text in options:
+        parser.add_argument(flag, type=kind, help=text)
+
+
+OPTIONS = (
+    "bundle", "host", "port", "precision", "max_batch_size", "queue_limit", "engine_threads",
+    "decode_threads", "drain_delay_s", "log_level",
+)  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until SIGTERM or Ctrl-C; 0 when everything in flight was answered."""
+    settings = read_settings({name: getattr(args, name) for name in OPTIONS})
+    # The rest is imported late: a bad setting is answered without waiting for the libraries.
+    from service.logs import configure_logs
+    from service.server import bind, serve, url_of
+
+    configure_logs(settings.log_level)
+    bundle = read_bundle(settings.bundle)
+    with bind(settings.host, settings.port) as listener:
+        from service.app import create_app
+        from service.sessions import OnnxRuntimeSession
+
+        session = OnnxRuntimeSession(bundle, settings.precision, settings.engine_threads)
+        line = welcome(url_of(listener), bundle.manifest, session.precision)
+        app = create_app(settings, session, on_ready=lambda: print(line, flush=True))
+        serve(app, settings, listener)
+    return 0
+
+
+def welcome(url: str, manifest: Manifest, precision: str) -> str:
+    """The line that says what is served where, and how to call it."""
+    canvases = ", ".join(text for scale in manifest.scales for text in manifest.canvases[scale])
+    return (
+        f"retinaserve: {manifest.name} {manifest.version} ({precision}; canvases {canvases}) is "
+        f"ready on {url}; try: curl --data-binary @cell.jpg {url}/v1/detect"
+    )

@@ -1,0 +1,192 @@
+"""Every error that a request can end in, each with its status and stable code.
+
+    Problem
+    ├── Malformed            400  malformed
+    ├── Unauthorized         401  unauthorized
+    ├── NotFound             404  not_found
+    ├── MethodNotAllowed     405  method_not_allowed
+    ├── BodyTooSlow          408  body_too_slow
+    ├── TooLarge             413  too_large
+    ├── UnsupportedType      415  unsupported_type
+    ├── Undecodable          422  undecodable
+    ├── InternalError        500  internal_error
+    │   └── InferenceFailed  500  inference_failed
+    ├── Unavailable          503
+    │   ├── QueueFull        503  queue_full
+    │   ├── NotReady         503  not_ready
+    │   └── Draining         503  draining
+    └── DeadlinePassed       504  deadline_passed
+    ClientLeft                    (nobody is there to answer: 499 in the log only)
+
+A `detail` is written for the caller: no traceback, no path, no message of a library.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error answer as RFC 9457 describes it; `detail` is one sentence for the caller."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers or {}
+
+    def body(self, instance: str, request_id: str) -> dict[str, Any]:
+        """The members of the problem document; `instance` is the path that was called.
+
+        The type is about:blank, so the title is the status's own phrase (RFC 9457, 4.2.1) and
+        `code` is what programs compare.
+        """
+        return {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "request_id": request_id,
+        }
+
+
+class Malformed(Problem):
+    """The request itself is wrong; the detail names the parameter or the part of the body."""
+
+    status = 400
+    code = "malformed"
+
+
+class Unauthorized(Problem):
+    """The API key is missing or wrong."""
+
+    status = 401
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
+class NotFound(Problem):
+    """No such path or model."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(Problem):
+    """The path exists, but not for this method; `allow` is the Allow header."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allow: str) -> None:
+        super().__init__(f"{method} is not accepted here; accepted: {allow}", {"Allow": allow})
+
+
+class BodyTooSlow(Problem):
+    """The body stopped coming; the connection is closed, since its rest can't be told apart."""
+
+    status = 408
+    code = "body_too_slow"
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(
+            f"the body made too little progress within {timeout_s:g} s", {"Connection": "close"}
+        )
+
+
+class TooLarge(Problem):
+    """Too many bytes or pixels."""
+
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedType(Problem):
+    """By its content the body is no picture of a type that we take."""
+
+    status = 415
+    code = "unsupported_type"
+
+
+class Undecodable(Problem):
+    """A picture of an accepted type that is broken."""
+
+    status = 422
+    code = "undecodable"
+
+
+class InternalError(Problem):
+    """A bug; the log has the traceback under the request id."""
+
+    def __init__(self, detail: str = "an internal error; the log has more") -> None:
+        super().__init__(detail)
+
+
+class InferenceFailed(InternalError):
+    """The engine failed on this very image; its batch-mates were answered."""
+
+    code = "inference_failed"
+
+    def __init__(self) -> None:
+        super().__init__("the engine failed on this image")
+
+
+class Unavailable(Problem):
+    """Not now; `retry_after_s` whole seconds are a fair time to come back."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail, {"Retry-After": str(retry_after_s)})
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Unavailable):
+    """As many images wait as may."""
+
+    code = "queue_full"
+
+    def __init__(self, limit: int, retry_after_s: int) -> None:
+        super().__init__(f"{limit} images wait already, which is the limit", retry_after_s)
+
+
+class NotReady(Unavailable):
+    """The engine is still warming up."""
+
+    code = "not_ready"
+
+
+class Draining(Unavailable):
+    """The server is shutting down."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down", 1)
+
+
+class DeadlinePassed(Problem):
+    """The caller's `timeout_ms` passed before there was an answer."""
+
+    status = 504
+    code = "deadline_passed"
+
+    def __init__(self) -> None:
+        super().__init__("timeout_ms passed before there was an answer")
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before it was answered."""
