@@ -16,6 +16,7 @@ SERVE := .venv/serve
 DEV := .venv/dev
 TORCH := torch==2.13.0
 DEV_EXTRAS := cpu,train,export,loadtest,dev
+BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
 
 .PHONY: help serve example test test-slow check format lock clean
@@ -25,12 +26,13 @@ help:  ## This menu
 	@echo "  Variables of serve: HOST=$(HOST) PORT=$(PORT) BUNDLE=$(BUNDLE)"
 
 serve: $(SERVE)/.stamp  ## Serve the bundled model, or BUNDLE=, on HOST:PORT
-	@exec $(SERVE)/bin/python -m retinaserve serve --host '$(HOST)' --port '$(PORT)' $(if $(BUNDLE),--bundle '$(BUNDLE)')
+	@exec $(SERVE)/bin/python -m retinaserve serve --host '$(HOST)' --port '$(PORT)' $(BUNDLE_OPTION)
 
 example: $(SERVE)/.stamp  ## Draw a scene, detect on it, draw the boxes (example/)
-	@$(SERVE)/bin/python -m retinaserve draw --seed 7 --out example
+	@$(SERVE)/bin/python -m retinaserve draw --seed 7 --out example >/dev/null
 	@mv example/images/drawn_00000.jpg example/scene.jpg
-	@$(SERVE)/bin/python -m retinaserve detect example/scene.jpg --draw example/boxes
+	@$(SERVE)/bin/python -m retinaserve detect example/scene.jpg --draw example/boxes $(BUNDLE_OPTION)
+	@echo "The scene is example/scene.jpg, with its boxes example/boxes/scene.jpg"
 
 test: $(DEV)/.stamp  ## The test suite without the slow tests; T= selects
 	@exec $(DEV)/bin/python -m pytest -m 'not slow' $(T)
@@ -54,8 +56,8 @@ lock:  ## Write constraints.txt anew from what the bounds in pyproject.toml allo
 clean:  ## Remove the virtual environments and caches
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache example
 
-# A stamp is written last, so an install that failed is tried again; a changed pyproject.toml or
-# constraints.txt makes the environment anew, so that nothing stays in it that is not asked for.
+# A stamp is written last, so an install that failed is tried again, and one older than
+# pyproject.toml or constraints.txt is brought up to date; `make clean` first makes it anew.
 
 $(SERVE)/.stamp: pyproject.toml constraints.txt
 	@echo "Making $(SERVE): what serving on CPU needs"
@@ -73,5 +75,5 @@ $(DEV)/.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 define new_venv
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retinaserve needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": give another with PYTHON=")' && $(PYTHON) -m venv --clear $(1)
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retinaserve needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": give another with PYTHON=")' && $(PYTHON) -m venv $(1)
 endef

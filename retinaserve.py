@@ -79,6 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # A full disk, a folder without permission: the path and the system's own words say it all.
+        if error.filename is None or error.strerror is None:
+            raise
+        return _refuse(f"retinaserve {name}: {error.filename}: {error.strerror}")
 
 
 def menu() -> str:

@@ -122,16 +122,20 @@ class Batcher:
         """Whole seconds until what waits now is done, by the measured rate; 1 to 60."""
         return min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.rate.wait_s(self.waiting))))
 
+    def check_room(self) -> None:
+        """Raises QueueFull or Draining where an image that came now would be refused."""
+        if self._closing:
+            raise Draining
+        if self.waiting >= self.queue_limit:
+            raise QueueFull(self.queue_limit, self.retry_after_s())
+
     @contextmanager
     def admit(self) -> Iterator[None]:
         """A place for one image from before it is decoded until it is answered, or QueueFull.
 
         Taken before decoding: an image that will be refused shall cost nothing.
         """
-        if self._closing:
-            raise Draining
-        if self.waiting >= self.queue_limit:
-            raise QueueFull(self.queue_limit, self.retry_after_s())
+        self.check_room()
         self._admitted += 1
         try:
             yield

@@ -12,12 +12,15 @@ from service.detections import Detections
 GOLDEN_RATIO = 0.618034
 """Steps of this around the colour wheel keep the hues of any number of classes apart."""
 
+FIRST_HUE = 0.9
+"""Magenta, then cyan and yellow: the first three stand out on blood cells."""
+
 Colour = tuple[int, int, int]
 
 
 def class_colour(index: int) -> Colour:
     """The colour of a class: the same in every picture, light enough for black text."""
-    red, green, blue = colorsys.hls_to_rgb((0.33 + index * GOLDEN_RATIO) % 1.0, 0.6, 0.9)
+    red, green, blue = colorsys.hls_to_rgb((FIRST_HUE + index * GOLDEN_RATIO) % 1.0, 0.6, 0.9)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 

@@ -50,6 +50,7 @@ async def detect_route(request: Request, query: Annotated[DetectQuery, Query()])
     runtime, context = _runtime(request), context_of(request.scope)
     check_key(request, runtime)
     runtime.check_serving()
+    runtime.batcher.check_room()  # a refusal need not wait for the upload
     options = query.options(runtime.manifest)
     picture = wanted_picture(request.headers.get("accept"))
     async with _within(query.timeout_ms):

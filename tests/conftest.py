@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from export.manifest import Bundle, read_bundle
+from model.letterbox import Canvas
 from model.synthetic.dataset import write_scenes
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -50,3 +52,46 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     write_scenes(folder, count=3, seed=5, size=(240, 320))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint file of a small untrained detector that finds things; see `tests.tiny`."""
+    from model.checkpoint import save_checkpoint
+    from tests.tiny import make_tiny_checkpoint
+
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
+    save_checkpoint(path, make_tiny_checkpoint())
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six drawn scenes of 96x128 pixels: images/ and annotations.json."""
+    folder = tmp_path_factory.mktemp("small_scenes")
+    write_scenes(folder, count=6, seed=11, size=(96, 128))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tiny_checkpoint: Path, small_scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """`tiny_checkpoint` as a bundle: scales 64 and 96, two canvases each, fp32 and int8.
+
+    Made once a session, for reading only: a test that spoils it copies its folder.
+    """
+    from export.bundle import ExportRule, export_bundle, source_facts
+    from model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    rule = ExportRule(
+        name="tiny",
+        scales=(64, 96),
+        canvases=(Canvas(64, 96), Canvas(96, 64), Canvas(96, 128), Canvas(128, 96)),
+        precisions=("fp32", "int8"),
+        calibration=small_scenes / "images",
+    )
+    out = tmp_path_factory.mktemp("bundle") / "tiny"
+    export_bundle(checkpoint, source_facts(tiny_checkpoint, checkpoint), out, rule, lambda _: None)
+    return read_bundle(out)

@@ -39,7 +39,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int]], None]
 def test_menu_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert retinaserve.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("serve", "detect", "train", "evaluate", "export", "verify", "bench", "draw"):
+    for name in ("serve", "detect", "train", "evaluate", "export", "bench", "draw"):
         assert f"\n  {name} " in shown
 
 
@@ -116,6 +116,17 @@ def test_input_error_is_one_sentence_and_exit_2(
     verb(action)
     assert retinaserve.main(["probe"]) == 2
     assert capsys.readouterr().err == "retinaserve probe: scale 7: accepted are 320 and 480\n"
+
+
+def test_trouble_with_a_file_names_it(
+    verb: Callable[[Callable[[], int]], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    verb(lambda: bool((tmp_path / "file" / "below").write_text("")))
+    assert retinaserve.main(["probe"]) == 2
+    assert capsys.readouterr().err == (
+        f"retinaserve probe: {tmp_path / 'file' / 'below'}: Not a directory\n"
+    )
 
 
 def test_missing_extra_is_named(

@@ -16,9 +16,9 @@ example:
   curl --data-binary @cell.jpg http://127.0.0.1:8000/v1/detect
 
 Every option is also an environment variable, {PREFIX}<OPTION>, for example
-{PREFIX}MAX_BATCH_SIZE=8; an option on the command line wins. More settings exist as variables
-only: {PREFIX}API_KEY, {PREFIX}MAX_BODY_BYTES, {PREFIX}MAX_IMAGE_PIXELS, {PREFIX}BODY_TIMEOUT_S and
-others: see service/settings.py.
+{PREFIX}MAX_BATCH_SIZE=8; an option on the command line wins. More settings exist as
+variables only: {PREFIX}API_KEY, {PREFIX}MAX_BODY_BYTES, {PREFIX}MAX_IMAGE_PIXELS,
+{PREFIX}BODY_TIMEOUT_S and others: see service/settings.py.
 
 SIGTERM: /readyz answers 503 at once, requests are served for --drain-delay-s more, then the
 listener closes, what is in flight finishes and the exit status is 0. Ctrl-C skips the delay.

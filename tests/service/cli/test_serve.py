@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import argparse
+import socket
+
+import pytest
+
+from model.errors import InputError
+from service.cli import serve
+from tests.service.fakes import make_manifest
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    return parser.parse_args(words)
+
+
+def test_help_has_an_example_and_names_every_option():
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    text = parser.format_help()
+    assert "retinaserve serve --port 8000" in text
+    for name in serve.OPTIONS:
+        assert "--" + name.replace("_", "-") in text
+
+
+def test_the_options_are_all_settings():
+    args = parse()
+    assert sorted(vars(args)) == sorted(serve.OPTIONS)
+    assert set(vars(args).values()) == {None}
+
+
+def test_a_missing_bundle_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no bundle here"):
+        serve.run(parse("--bundle", str(tmp_path), "--port", "0"))
+
+
+def test_a_bad_setting_is_an_input_error():
+    with pytest.raises(InputError, match="setting precision"):
+        serve.run(parse("--precision", "fp8"))
+
+
+def test_a_port_in_use_is_an_input_error(known_bundle):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(InputError, match=f"port {port}: the port is in use"):
+            serve.run(parse("--bundle", str(known_bundle), "--port", port))
+
+
+def test_the_welcome_says_what_is_served_where_and_how_to_call_it():
+    assert serve.welcome("http://127.0.0.1:8000", make_manifest(), "int8") == (
+        "retinaserve: cells 1 (int8; canvases 64x96, 128x160, 160x128) is ready on "
+        "http://127.0.0.1:8000; try: curl --data-binary @cell.jpg http://127.0.0.1:8000/v1/detect"
+    )

@@ -1,0 +1,48 @@
+"""A server in this process, without sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.fakes import FakeSession
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """`async with serving(session, engine=..., **settings) as client`, warmed up."""
+
+    @asynccontextmanager
+    async def serve(
+        session: FakeSession | None = None,
+        engine: Any = None,
+        app_of: Callable[[FastAPI], None] = lambda _: None,
+        **settings: Any,
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        given = {"decode_threads": 1, "engine_threads": 1, "max_batch_size": 2} | settings
+        app = create_app(Settings(**given), session or FakeSession(), engine=engine)
+        app_of(app)
+        transport = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://server") as client,
+        ):
+            await app.state.runtime.warmed.wait()
+            yield client
+
+    return serve

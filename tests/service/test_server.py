@@ -1,0 +1,100 @@
+"""A real server on a real socket: signals, drain, exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from model.errors import InputError
+from service.server import bind, url_of
+from tests.service.fakes import picture
+
+ROOT = Path(__file__).parents[2]
+PNG = picture()
+RUN_S = 0.3
+
+
+@contextmanager
+def server(drain_delay_s: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.server_process", str(RUN_S)],
+        cwd=ROOT,
+        env=os.environ | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_sigterm_serves_on_then_finishes_what_is_in_flight_and_exits_with_0():
+    with server(drain_delay_s=1.0) as (process, url), ThreadPoolExecutor(4) as pool:
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while httpx.get(f"{url}/readyz").status_code == 200:
+            assert time.monotonic() < deadline
+        # Three runs of .3 s one after the other, begun within the delay and done after it.
+        posts = [pool.submit(httpx.post, f"{url}/v1/detect", content=PNG) for _ in range(4)]
+        answers = [post.result() for post in posts]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert {answer.headers["connection"] for answer in answers} == {"close"}
+        assert process.wait(10) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/livez")
+
+
+def test_ctrl_c_does_not_wait_and_exits_with_0():
+    with server(drain_delay_s=60) as (process, url):
+        assert httpx.post(f"{url}/v1/detect", content=PNG).status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_an_upload_too_large_is_refused_though_it_is_still_coming():
+    with server(drain_delay_s=0) as (_, url):
+        answer = httpx.post(f"{url}/v1/detect", content=b"x" * 30_000_000)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_a_client_that_hangs_up_costs_no_run():
+    with server(drain_delay_s=0) as (_, url):
+        host, port = url.removeprefix("http://").split(":")
+        head = f"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PNG)}\r\n\r\n"
+        for _ in range(12):
+            with socket.create_connection((host, int(port))) as leaver:
+                leaver.sendall(head.encode() + PNG)
+        began = time.monotonic()
+        assert httpx.post(f"{url}/v1/detect", content=PNG).status_code == 200
+        # Not the 12 x .3 s of those who left: at most one run of theirs had begun.
+        assert time.monotonic() - began < 6 * RUN_S
+        metrics = httpx.get(f"{url}/metrics").text
+        assert 'retinaserve_images_total{outcome="ok"} 1.0' in metrics
+
+
+def test_bind_takes_exactly_the_port_or_says_why_not():
+    with bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        assert url_of(listener) == f"http://127.0.0.1:{port}"
+        with pytest.raises(InputError, match=f"port {port}: the port is in use; choose another"):
+            bind("127.0.0.1", port)
+
+
+def test_bind_refuses_an_address_that_is_not_ours():
+    with pytest.raises(InputError, match="no such address"):
+        bind("192.0.2.1", 0)

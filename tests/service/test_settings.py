@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from model.errors import InputError
+from service.settings import packaged_bundle, read_settings
+
+
+def test_defaults(monkeypatch):
+    monkeypatch.delenv("RETINASERVE_PORT", raising=False)
+    settings = read_settings()
+    assert (settings.host, settings.port, settings.max_batch_size) == ("127.0.0.1", 8000, 4)
+    assert settings.queue_limit >= 64
+    assert settings.bundle == packaged_bundle()
+    assert settings.bundle.parts[-3:] == ("service", "bundles", "cells")
+
+
+def test_the_environment_is_read_and_an_argument_wins(monkeypatch):
+    monkeypatch.setenv("RETINASERVE_PORT", "9001")
+    monkeypatch.setenv("RETINASERVE_BUNDLE", "/somewhere")
+    settings = read_settings({"port": 9002, "bundle": None})
+    assert (settings.port, settings.bundle) == (9002, Path("/somewhere"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("port", "abc"),
+        ("precision", "fp8"),
+        ("max_batch_size", "0"),
+        ("queue_limit", "0"),
+        ("drain_delay_s", "-1"),
+        ("body_timeout_s", "inf"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, name, value):
+    monkeypatch.setenv(f"RETINASERVE_{name.upper()}", value)
+    with pytest.raises(InputError) as error:
+        read_settings()
+    text = str(error.value)
+    assert text.startswith(f"setting {name} (or RETINASERVE_{name.upper()}) is '{value}': ")
+    assert "\n" not in text
+
+
+def test_the_api_key_does_not_show_in_an_error_or_a_dump(monkeypatch):
+    monkeypatch.setenv("RETINASERVE_API_KEY", "s3cret")
+    assert "s3cret" not in repr(read_settings())
