@@ -47,7 +47,10 @@ def draw_detections(
     )
     for box, score, index in reversed(list(rows)):
         colour = class_colour(index)
-        draw.rectangle(box, outline=colour, width=line)
+        # The last pixel is one short of the size: an edge of the image would be drawn outside it.
+        last = (picture.width - 1, picture.height - 1) * 2
+        inside = [min(side, bound) for side, bound in zip(box, last, strict=True)]
+        draw.rectangle(inside, outline=colour, width=line)
         _tag(draw, box, f"{labels[index]} {score:.2f}", colour, font)
     return picture
 

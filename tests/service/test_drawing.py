@@ -19,6 +19,11 @@ def test_the_box_is_outlined_in_the_colour_of_its_class():
     assert drawn.getpixel((30, 210)) == GREY
 
 
+def test_a_box_that_ends_at_the_edge_of_the_image_is_closed():
+    drawn = draw_detections(grey(), detections(((50, 100, 240, 240), 0.9, 0)), ["a"])
+    assert drawn.getpixel((239, 170)) == drawn.getpixel((170, 239)) == class_colour(0)
+
+
 def test_label_and_score_are_written_above_the_box():
     drawn = np.asarray(draw_detections(grey(), detections(((50, 100, 150, 200), 0.9, 0)), ["RBC"]))
     tag = drawn[88:99, 52:80]
