@@ -79,9 +79,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: not a checkpoint of this version (format {found!r}, accepted is {FORMAT}); "
             "`retinaserve train` writes them"
         )
-    shape = raw.pop("architecture")
-    spec = AnchorSpec(**{k: tuple(v) if k != "offset" else v for k, v in shape["anchors"].items()})
-    checkpoint = Checkpoint(architecture=Architecture(**{**shape, "anchors": spec}), **raw)
+    try:
+        shape = raw.pop("architecture")
+        architecture = Architecture(**{**shape, "anchors": AnchorSpec(**shape["anchors"])})
+        checkpoint = Checkpoint(architecture=architecture, **raw)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: a damaged checkpoint ({error})") from None
+    if len(checkpoint.classes) != architecture.num_classes:
+        raise InputError(
+            f"{path}: {len(checkpoint.classes)} class names for {architecture.num_classes} classes"
+        )
     with torch.device("meta"):
         wanted = RetinaNet(checkpoint.architecture).state_dict()
     for key in sorted(wanted.keys() | checkpoint.state.keys()):

@@ -66,13 +66,12 @@ def detection_loss(
         owner = matches.box_index[positive]
         labels = torch.zeros_like(logits[image])
         labels[positive.nonzero()[:, 0], target.classes[owner]] = 1
-        counted = matches.counted
-        class_sum = (
-            class_sum
-            + sigmoid_focal_loss(
-                logits[image][counted], labels[counted], rule.alpha, rule.gamma
-            ).sum()
+        # A positive anchor knows its object, so it speaks about every class.
+        counted = matches.counted[:, None] & (positive[:, None] | target.complete)
+        class_losses = sigmoid_focal_loss(
+            logits[image][counted], labels[counted], rule.alpha, rule.gamma
         )
+        class_sum = class_sum + class_losses.sum()
         positives += len(owner)
         box_sum = box_sum + BOX_LOSSES[rule.box](
             deltas[image][positive], all_anchors[positive], target.boxes[owner], rule.beta

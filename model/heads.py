@@ -32,7 +32,8 @@ class Subnet(nn.Module):
     def forward(self, level: Tensor) -> Tensor:
         """One level [B, width, H, W] -> [B, H * W * A, per_anchor], in the anchors' order."""
         y: Tensor = self.output(self.tower(level))
-        return y.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, self.per_anchor))
+        rows = y.permute(0, 2, 3, 1).flatten(1)
+        return rows.unflatten(1, (-1, self.per_anchor))  # type: ignore[no-any-return, no-untyped-call]
 
 
 def set_class_prior(head: Subnet, prior: float) -> None:

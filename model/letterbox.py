@@ -76,13 +76,14 @@ class Letterbox:
 
     def boxes_to_canvas(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Image-pixel boxes [N, 4] in canvas pixels."""
-        return boxes * self.factors_xyxy
+        return np.multiply(boxes, self.factors_xyxy, dtype=np.float32)
 
     def boxes_to_image(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Canvas-pixel boxes [N, 4] in image pixels, clipped to the image."""
         height, width = self.image_size
         bound = np.array([width, height, width, height], np.float32)
-        return np.clip(boxes / self.factors_xyxy, 0.0, bound)
+        clipped: NDArray[np.float32] = np.clip(boxes / self.factors_xyxy, 0.0, bound)
+        return clipped
 
 
 def canvases_of_scale(scale: int) -> tuple[Canvas, ...]:

@@ -81,7 +81,12 @@ class LossRule:
     def __post_init__(self) -> None:
         if self.box not in BOX_LOSSES:
             raise InputError(f"box loss {self.box!r}: accepted are {', '.join(BOX_LOSSES)}")
-        for name, low, high in (("gamma", 0.0, 5.0), ("alpha", -1.0, 1.0), ("beta", 0.0, 100.0)):
+        for name, low, high in (
+            ("gamma", 0.0, 5.0),
+            ("alpha", -1.0, 1.0),
+            ("beta", 0.0, 100.0),
+            ("box_weight", 0.0, 1000.0),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} {value}: accepted are {low} to {high}")

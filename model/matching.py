@@ -36,6 +36,8 @@ class Matching:
                 f"matching background {self.background}, foreground {self.foreground}: "
                 "accepted is 0 <= background <= foreground <= 1"
             )
+        if not 0.0 < self.ignore_ioa <= 1.0:
+            raise InputError(f"matching ignore_ioa {self.ignore_ioa}: accepted is 0 < it <= 1")
 
 
 class Matches(NamedTuple):
@@ -62,7 +64,7 @@ def match_anchors(
     anchors: Tensor,
     boxes: Tensor,
     ignored: Tensor,
-    rule: Matching = Matching(),  # noqa: B008
+    rule: Matching = Matching(),
 ) -> Matches:
     """Assigns every anchor to a box, to the background, or to neither.
 

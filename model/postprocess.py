@@ -12,8 +12,10 @@ from model.retinanet import Predictions
 
 
 class Detections(NamedTuple):
-    """One image's detections, by descending score: boxes [D, 4] xyxy canvas pixels, scores [D],
-    classes [D] int64."""
+    """One image's detections, by descending score.
+
+    Shapes: boxes [D, 4] xyxy canvas pixels, scores [D], classes [D] int64.
+    """
 
     boxes: Tensor
     scores: Tensor

@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(_Section):
@@ -95,6 +95,12 @@ class Recipe(_Section):
     optimizer: OptimizerSection = OptimizerSection()
     train: TrainSection = TrainSection()
 
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> Recipe:
+        if self.classes is not None and not 0 < len(set(self.classes)) == len(self.classes):
+            raise InputError(f"classes {list(self.classes)}: give one or more distinct names")
+        return self
+
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a TOML file, with `key.subkey=value` overrides (values written as in TOML).
@@ -131,13 +137,19 @@ def _override(raw: dict[str, Any], text: str) -> None:
     node: Any = raw
     *parents, last = key.strip().split(".")
     for part in parents:
-        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        if isinstance(node, list):
+            node = node[_place(node, part, text)]
+        else:
+            node = node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise InputError(f"--set {text!r}: {part} is a value, not a section")
-    if isinstance(node, list):
-        node[int(last)] = parsed
-    else:
-        node[last] = parsed
+    node[_place(node, last, text) if isinstance(node, list) else last] = parsed
+
+
+def _place(entries: list[Any], part: str, text: str) -> int:
+    if not part.isdecimal() or int(part) >= len(entries):
+        raise InputError(f"--set {text!r}: {part} is not one of the places 0..{len(entries) - 1}")
+    return int(part)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -44,9 +44,10 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     except FileNotFoundError:
         raise InputError(f"{path}: no such backbone weights file") from None
     except Exception as error:
-        raise InputError(f"{path}: not a readable torch weights file ({error})") from None
-    if not isinstance(state, dict):
-        raise InputError(f"{path}: holds a {type(state).__name__}, not a state dict")
+        reason = str(error).split("\n")[0]
+        raise InputError(f"{path}: not a readable torch weights file ({reason})") from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: holds no state dict: keys with a tensor each")
     wanted = backbone.state_dict()
     given = {
         key: value

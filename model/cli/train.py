@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -36,10 +37,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         best = train(recipe, args.out, args.resume, tqdm.write, args.device)
     except TrainingStopped as stop:
-        tqdm.write(f"retinaserve train: stopped: {stop}")
+        tqdm.write(f"retinaserve train: stopped: {stop}", file=sys.stderr)
         return 1
     reached = best.metrics.get("val", {}).get("AP")
-    tqdm.write(
-        f"done: {args.out} (best.pt: AP {reached} on val)" if reached else f"done: {args.out}"
-    )
+    figure = "" if reached is None else f" (best.pt: AP {reached} on val)"
+    tqdm.write(f"done: {args.out}{figure}")
     return 0

@@ -48,6 +48,8 @@ class Augmentation:
             raise InputError(f"scale_jitter {low, high}: accepted is .05 <= low <= high <= 20")
         if not 0.0 <= self.colour <= 1.0:
             raise InputError(f"colour {self.colour}: accepted are 0 to 1")
+        if not 0.0 <= self.least_visible <= 1.0:
+            raise InputError(f"least_visible {self.least_visible}: accepted are 0 to 1")
 
 
 class Sample(NamedTuple):
@@ -97,7 +99,7 @@ def augmented(
     offset = np.array([left, top, left, top], np.float32)
     boxes, visible = _cropped(boxes * factors - offset, size)
     ignored, shown = _cropped(ignored * factors - offset, size)
-    kept = visible >= rule.least_visible
+    kept = (visible > 0) & (visible >= rule.least_visible)
     hidden = (visible > 0) & ~kept
     return Sample(
         image, size, boxes[kept], classes[kept], np.concatenate([ignored[shown > 0], boxes[hidden]])

@@ -11,6 +11,13 @@ from typing import Any
 from model.data.records import BadBoxes, DataSet, RecordBuilder, class_index_of
 from model.errors import InputError
 
+_KEYS: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "annotations": {"image_id": int, "category_id": int, "bbox": list},
+    "categories": {"id": int, "name": str},
+}
+"""What each entry of a COCO instance file must hold."""
+
 
 def read_coco(
     annotations: Path,
@@ -62,26 +69,25 @@ def read_coco(
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        coco = json.loads(path.read_text(encoding="utf-8"))
+        coco: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a COCO JSON file ({error})") from None
-    shape = {
-        "images": ("id", "file_name", "width", "height"),
-        "annotations": ("image_id", "category_id", "bbox"),
-        "categories": ("id", "name"),
-    }
-    for section, keys in shape.items():
+    for section, keys in _KEYS.items():
         entries = coco.get(section) if isinstance(coco, dict) else None
         if not isinstance(entries, list):
             raise InputError(f"{path}: not a COCO instance file: it has no list {section!r}")
         for number, entry in enumerate(entries):
-            lacking = [k for k in keys if not isinstance(entry, dict) or k not in entry]
-            if lacking:
-                raise InputError(f"{path}: {section}[{number}] has no {lacking[0]!r}")
-            if section == "annotations" and (
-                not isinstance(entry["bbox"], list) or len(entry["bbox"]) != 4
-            ):
+            for key, accepted in keys.items():
+                if not isinstance(entry, dict) or key not in entry:
+                    raise InputError(f"{path}: {section}[{number}] has no {key!r}")
+                if not isinstance(entry[key], accepted):
+                    raise InputError(f"{path}: {section}[{number}] has {key} {entry[key]!r}")
+            if section == "annotations" and not _is_bbox(entry["bbox"]):
                 raise InputError(f"{path}: annotations[{number}]: bbox must be [x, y, w, h]")
     return coco
+
+
+def _is_bbox(value: list[Any]) -> bool:
+    return len(value) == 4 and all(isinstance(number, int | float) for number in value)

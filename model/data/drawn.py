@@ -30,15 +30,16 @@ def drawn_scenes(
     if missing := [name for name in CLASS_NAMES if name not in classes]:
         raise InputError(f"drawn scenes need the class {missing[0]!r}; classes are {classes}")
     index_of = np.array([classes.index(name) for name in CLASS_NAMES], np.int64)
-    rows: list[tuple[Record, str, tuple[int, int]]] = []
+    rows: list[tuple[Record, str]] = []
     for number in range(count):
         scene = draw_scene(seed + number, size)
         record = DrawnRecord(
             number + 1,
             (seed + number, size),
+            size,
             scene.boxes,
             index_of[scene.class_indices],
             np.zeros((0, 4), np.float32),
         )
-        rows.append((record, f"drawn_{seed + number}", size))
-    return DataSet(f"drawn:{seed}", classes, [r for r, _, _ in rows], as_coco(rows, classes))
+        rows.append((record, f"drawn_{seed + number}"))
+    return DataSet(f"drawn:{seed}", classes, [record for record, _ in rows], as_coco(rows, classes))

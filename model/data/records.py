@@ -23,18 +23,30 @@ class Record:
 
     Shapes: boxes [M, 4] float32, classes [M] int64 (indices into the class list), ignored [R, 4]:
     crowd or difficult regions, neither positives nor negatives.
-    `source`: the picture's path, or the seed and size of a drawn scene.
+    `source`: the picture's path, or the seed and size of a drawn scene. `size`: the (height, width)
+    that the labels were drawn on.
     """
 
     image_id: int
     source: Any
+    size: tuple[int, int]
     boxes: NDArray[np.float32]
     classes: NDArray[np.int64]
     ignored: NDArray[np.float32]
 
     def picture(self) -> Image.Image:
-        """The picture, upright RGB; InputError names a file that is missing or broken."""
-        return read_picture(self.source)
+        """The picture, upright RGB.
+
+        InputError names a file that is missing, broken or not of the size that its labels say:
+        every box would be in the wrong place.
+        """
+        picture = read_picture(self.source)
+        if (picture.height, picture.width) != self.size:
+            raise InputError(
+                f"{self.source}: the upright picture is {picture.width}x{picture.height}, "
+                f"its labels are for {self.size[1]}x{self.size[0]}"
+            )
+        return picture
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,7 @@ class RecordBuilder:
         return Record(
             image_id,
             source,
+            self.size,
             np.array(self.boxes, np.float32).reshape(-1, 4),
             np.array(self.classes, np.int64),
             np.array(self.ignored, np.float32).reshape(-1, 4),
@@ -104,12 +117,18 @@ def class_index_of(name: str, classes: Sequence[str], where: str) -> int:
         ) from None
 
 
-def as_coco(records: Sequence[tuple[Record, str, tuple[int, int]]], classes: Sequence[str]) -> Any:
-    """A COCO dictionary of (record, file name, (height, width)); category ids are index + 1."""
-    images, annotations = [], []
-    for record, name, (height, width) in records:
+def as_coco(records: Sequence[tuple[Record, str]], classes: Sequence[str]) -> dict[str, Any]:
+    """A COCO dictionary of (record, file name); category ids are index + 1.
+
+    An ignored region becomes a crowd of every class: detections inside are not counted.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for record, name in records:
+        height, width = record.size
         images.append({"id": record.image_id, "file_name": name, "width": width, "height": height})
         rows = [(box, int(c) + 1, 0) for box, c in zip(record.boxes, record.classes, strict=True)]
+        rows += [(box, c + 1, 1) for box in record.ignored for c in range(len(classes))]
         for (x1, y1, x2, y2), category, crowd in rows:
             annotations.append(
                 {

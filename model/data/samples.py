@@ -14,8 +14,9 @@ from torch.utils.data import Dataset, Sampler
 
 from model.criterion import Target
 from model.data.augment import Augmentation, augmented
-from model.data.records import DataSet, Record
+from model.data.records import DataSet, Record, class_index_of
 from model.data.sources import Source
+from model.errors import InputError
 from model.letterbox import Canvas
 
 
@@ -37,13 +38,20 @@ class Batch(NamedTuple):
 
 
 def epoch_of(parts: Sequence[tuple[Source, DataSet]]) -> list[LabelledPicture]:
-    """The pictures of one epoch, each as often as its source repeats it."""
+    """The pictures of one epoch, each as often as its source repeats it.
+
+    InputError if there are none, or if a source's `partial_below` names an unknown class.
+    """
     pictures = []
     for source, data in parts:
+        for name in source.partial_below:
+            class_index_of(name, data.classes, "partial_below")
         least = np.array([source.partial_below.get(name, 0) for name in data.classes])
         for record in data.records:
             counts = np.bincount(record.classes, minlength=len(data.classes))
             pictures += [LabelledPicture(record, counts >= least)] * source.repeat
+    if not pictures:
+        raise InputError(f"no pictures to train on in {', '.join(d.name for _, d in parts)}")
     return pictures
 
 

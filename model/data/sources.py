@@ -12,6 +12,9 @@ from model.data.drawn import drawn_scenes
 from model.data.records import BadBoxes, DataSet
 from model.data.voc import read_voc
 
+Side = Annotated[int, Field(ge=64, le=8192)]
+"""Pixels of a drawn scene's side: smaller scenes hold no cell, larger ones need gigabytes."""
+
 
 class _Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,7 +62,7 @@ class DrawnSource(_Source):
     format: Literal["drawn"]
     count: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)] = 0
-    size: tuple[int, int] = (480, 640)
+    size: tuple[Side, Side] = (480, 640)
 
     def open(self, classes: tuple[str, ...] | None) -> DataSet:
         """Draws the labels; see `drawn_scenes`."""

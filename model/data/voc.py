@@ -31,14 +31,14 @@ def read_voc(
         classes
         or sorted({_text(o, "name", path) for path, root in parsed for o in root.iter("object")})
     )
-    rows: list[tuple[Record, str, tuple[int, int]]] = []
+    rows: list[tuple[Record, str]] = []
     dropped: list[str] = []
     for number, (path, root) in enumerate(parsed, start=1):
         name = _text(root, "filename", path)
         picture = images / name
         if not picture.is_file():
             raise InputError(f"{path}: picture {picture} is missing")
-        size = (int(_number(root, "size/height", path)), int(_number(root, "size/width", path)))
+        size = (_side(root, "size/height", path), _side(root, "size/width", path))
         builder = RecordBuilder(str(path), size, bad_boxes)
         for entry in root.iter("object"):
             label = _text(entry, "name", path)
@@ -48,9 +48,9 @@ def read_voc(
             difficult = (entry.findtext("difficult") or "0").strip() == "1"
             index = class_index_of(label, class_list, str(path))
             builder.add((x1 - first_pixel, y1 - first_pixel, x2, y2), index, difficult, label)
-        rows.append((builder.record(number, picture), name, size))
+        rows.append((builder.record(number, picture), name))
         dropped += builder.dropped
-    records = [record for record, _, _ in rows]
+    records = [record for record, _ in rows]
     return DataSet(str(annotations), class_list, records, as_coco(rows, class_list), dropped)
 
 
@@ -60,7 +60,7 @@ def _listed(annotations: Path, names: Path | None) -> list[Path]:
     else:
         try:
             lines = names.read_text(encoding="utf-8").split("\n")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{names}: cannot read the list of names ({error})") from None
         files = [annotations / f"{line.split()[0]}.xml" for line in lines if line.strip()]
     if not files:
@@ -73,14 +73,14 @@ def _parse(path: Path) -> ElementTree.Element:
         return ElementTree.parse(path).getroot()
     except FileNotFoundError:
         raise InputError(f"{path}: no such annotation file") from None
-    except ElementTree.ParseError as error:
+    except (OSError, ElementTree.ParseError) as error:
         raise InputError(f"{path}: not an XML file ({error})") from None
 
 
 def _text(element: ElementTree.Element, key: str, path: Path) -> str:
     text = (element.findtext(key) or "").strip()
     if not text:
-        raise InputError(f"{path}: a {element.tag} has no <{key}>")
+        raise InputError(f"{path}: <{element.tag}> has no <{key}>")
     return text
 
 
@@ -90,3 +90,10 @@ def _number(element: ElementTree.Element, key: str, path: Path) -> float:
         return float(text)
     except ValueError:
         raise InputError(f"{path}: <{key}> is {text!r}, not a number") from None
+
+
+def _side(element: ElementTree.Element, key: str, path: Path) -> int:
+    side = _number(element, key, path)
+    if not (side >= 1 and side.is_integer()):
+        raise InputError(f"{path}: <{key}> is {side:g}; accepted are whole pixels from 1")
+    return int(side)

@@ -60,9 +60,8 @@ def coco_metrics(
 
     entries = coco_results(coco, classes, detections)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO({**coco, "annotations": [_with_area(note) for note in coco["annotations"]]})
-        if not entries:
-            return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "classes": {}}
+        notes = [_completed(note, number) for number, note in enumerate(coco["annotations"], 1)]
+        truth = COCO({**coco, "annotations": notes})
         evaluator = COCOeval_faster(truth, truth.loadRes(entries), "bbox")
         evaluator.params.imgIds = sorted(detections)
         evaluator.run()
@@ -81,8 +80,9 @@ def coco_metrics(
     return metrics
 
 
-def _with_area(note: Mapping[str, Any]) -> dict[str, Any]:
-    return {"area": note["bbox"][2] * note["bbox"][3], "iscrowd": 0, **note}
+def _completed(note: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """An annotation with every key that the evaluator needs; its id 0 would mean 'no match'."""
+    return {"area": note["bbox"][2] * note["bbox"][3], "iscrowd": 0, **note, "id": number}
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:

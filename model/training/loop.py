@@ -29,11 +29,13 @@ from model.training.journal import Journal
 from model.training.optimizer import WeightAverage, build_optimizer, rate_factor, set_rate
 
 LAST, BEST = "last.pt", "best.pt"
+FREE = ("train.steps", "train.workers", "train.evaluate_every", "train.checkpoint_every")
+"""What a resumed run's recipe may say anew; a longer schedule changes the rates still to come."""
 Say = Callable[[str], None]
 
 
 class TrainingStopped(RuntimeError):
-    """The loss became NaN or infinite; the last good checkpoint is kept."""
+    """The loss or its gradient became NaN or infinite; the last good checkpoint is kept."""
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Run:
         self.model.load_state_dict(checkpoint.training["model"])
         self.optimizer.load_state_dict(checkpoint.training["optimizer"])
         if self.average:
-            self.average.state = checkpoint.state
+            for key, value in self.average.state.items():
+                value.copy_(checkpoint.state[key])
         self.step, self.best_ap = checkpoint.step, checkpoint.training["best_ap"]
 
 
@@ -82,8 +85,13 @@ def train(recipe: Recipe, out: Path, resume: bool, say: Say, device: str = "cpu"
     run; a resumed run goes on exactly as if it had never stopped.
     Raises InputError for bad input, TrainingStopped for a NaN loss.
     """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(f"device {device!r}: accepted are cpu and cuda:N ({reason})") from None
     last = out / LAST
-    if last.exists() and not resume:
+    if not resume and any((out / name).exists() for name in (LAST, BEST)):
         raise InputError(
             f"{out} already holds a run: add --resume to go on, or choose another --out"
         )
@@ -97,6 +105,8 @@ def train(recipe: Recipe, out: Path, resume: bool, say: Say, device: str = "cpu"
             say(f"dropped: {sentence}")
     assert classes is not None
     val = recipe.data.val.open(classes) if recipe.data.val else None
+    for sentence in val.dropped if val else ():
+        say(f"dropped: {sentence}")
     run = _started(recipe, classes, device)
     out.mkdir(parents=True, exist_ok=True)
     if resume and last.exists():
@@ -113,24 +123,25 @@ def train(recipe: Recipe, out: Path, resume: bool, say: Say, device: str = "cpu"
         f"{len(stream.pictures)} pictures an epoch, {len(classes)} classes, steps "
         f"{run.step}..{rule.steps} of {rule.batch_size} images on canvas {rule.canvas}"
     )
-    bar = tqdm(initial=run.step, total=rule.steps, unit="step", dynamic_ncols=True)
-    for batch in _batches(stream, run.step, recipe):
-        losses = _step(run, batch, device)
-        bar.update()
-        bar.set_postfix(classes=f"{losses.classes:.4f}", boxes=f"{losses.boxes:.4f}", refresh=False)
-        journal.write(
-            step=run.step,
-            class_loss=float(losses.classes),
-            box_loss=float(losses.boxes),
-            positives=int(losses.positives),
-            lr=run.optimizer.param_groups[-1]["lr"],
-        )
-        ended = run.step == rule.steps
-        if val and (ended or run.step % rule.evaluate_every == 0):
-            _evaluate(run, val, out, journal, say)
-        if ended or run.step % rule.checkpoint_every == 0:
-            save_checkpoint(last, run.checkpoint({}, resumable=True))
-    bar.close()
+    with tqdm(initial=run.step, total=rule.steps, unit="step", dynamic_ncols=True) as bar:
+        for batch in _batches(stream, run.step, recipe):
+            losses = _step(run, batch, device)
+            bar.update()
+            bar.set_postfix(
+                classes=f"{losses.classes:.4f}", boxes=f"{losses.boxes:.4f}", refresh=False
+            )
+            journal.write(
+                step=run.step,
+                class_loss=float(losses.classes),
+                box_loss=float(losses.boxes),
+                positives=int(losses.positives),
+                lr=run.optimizer.param_groups[-1]["lr"],
+            )
+            ended = run.step == rule.steps
+            if val and (ended or run.step % rule.evaluate_every == 0):
+                _evaluate(run, val, out, journal, say)
+            if ended or run.step % rule.checkpoint_every == 0:
+                save_checkpoint(last, run.checkpoint({}, resumable=True))
     return load_checkpoint(out / BEST if (out / BEST).exists() else last)
 
 
@@ -163,21 +174,33 @@ def _check_same_run(checkpoint: Checkpoint, run: Run, path: Path) -> None:
             f"{path} was trained as {checkpoint.architecture} on {list(checkpoint.classes)}, the "
             "recipe says otherwise: resume with the recipe that started the run"
         )
+    now = run.recipe.model_dump(mode="json")
+    for section in ("augment", "matching", "loss", "optimizer", "train"):
+        before = checkpoint.recipe.get(section, {})
+        for key, value in now[section].items():
+            if f"{section}.{key}" not in FREE and before.get(key, value) != value:
+                raise InputError(
+                    f"{path} was trained with {section}.{key} = {before[key]!r}, not {value!r}; "
+                    f"a resumed run may change {', '.join(FREE)}"
+                )
 
 
 def _batches(stream: SampleStream, first: int, recipe: Recipe) -> Iterator[Batch]:
     rule = recipe.train
     positions = BatchPositions(first, rule.steps, rule.batch_size)
-    return iter(
-        DataLoader(
-            stream,
-            batch_sampler=positions,
-            collate_fn=collate,
-            num_workers=rule.workers,
-            persistent_workers=rule.workers > 0,
-            worker_init_fn=_one_thread,
-        )
+    loader = DataLoader(
+        stream,
+        batch_sampler=positions,
+        collate_fn=collate,
+        num_workers=rule.workers,
+        persistent_workers=rule.workers > 0,
+        worker_init_fn=_one_thread,
     )
+    try:
+        yield from loader
+    except InputError as error:
+        # One from a worker arrives with the worker's traceback in front of its sentence.
+        raise InputError(str(error).strip().split(f"{InputError.__name__}: ")[-1]) from None
 
 
 def _one_thread(worker: int) -> None:
@@ -200,19 +223,27 @@ def _step(run: Run, batch: Batch, device: str) -> Losses:
     targets = [type(target)(*(part.to(device) for part in target)) for target in batch.targets]
     losses = detection_loss(predictions, anchors, targets, recipe.matching, recipe.loss)
     if not math.isfinite(losses.total.item()):
-        raise TrainingStopped(
-            f"step {run.step + 1}: class loss {losses.classes.item()}, box loss "
-            f"{losses.boxes.item()} on {', '.join(batch.names)}; {LAST} holds the last good weights"
-        )
+        values = f"class loss {losses.classes.item()}, box loss {losses.boxes.item()}"
+        raise TrainingStopped(_stopped(values, run, batch))
     run.optimizer.zero_grad(set_to_none=True)
     losses.total.backward()  # type: ignore[no-untyped-call]
-    if recipe.optimizer.clip_norm:
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), recipe.optimizer.clip_norm)
+    # The norm is taken without a bound too: a finite loss may have a gradient that is not.
+    bound = recipe.optimizer.clip_norm or math.inf
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), bound)
+    if not math.isfinite(norm.item()):
+        raise TrainingStopped(_stopped(f"gradient norm {norm.item()}", run, batch))
     run.optimizer.step()
     if run.average:
         run.average.update(run.model, run.step)
     run.step += 1
     return Losses(losses.classes.detach(), losses.boxes.detach(), losses.positives)
+
+
+def _stopped(values: str, run: Run, batch: Batch) -> str:
+    return (
+        f"step {run.step + 1}: {values} on {', '.join(batch.names)}; "
+        f"{LAST} holds the last good weights"
+    )
 
 
 def _evaluate(run: Run, val: DataSet, out: Path, journal: Journal, say: Say) -> None:
@@ -224,7 +255,7 @@ def _evaluate(run: Run, val: DataSet, out: Path, journal: Journal, say: Say) -> 
     journal.write(step=run.step, val=metrics)
     classes = ", ".join(f"{name} {m['AP']}" for name, m in metrics["classes"].items())
     say(f"step {run.step}: AP {metrics['AP']}, AP50 {metrics['AP50']} ({classes})")
-    if metrics["AP"] > run.best_ap:
+    if metrics["AP"] is not None and metrics["AP"] > run.best_ap:
         run.best_ap = metrics["AP"]
         checkpoint.metrics = {"val": metrics, "scale": rule.scale}
         save_checkpoint(out / BEST, checkpoint)

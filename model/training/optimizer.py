@@ -53,7 +53,7 @@ def set_rate(optimizer: Optimizer, factor: float) -> None:
 class WeightAverage:
     """Exponential moving average of a model's weights.
 
-    The decay grows from 0 as (1 + step) / (10 + step) up to `decay`, so that early weights fade.
+    The decay grows from .1 as (1 + step) / (10 + step) to `decay`, so that early weights fade.
     """
 
     def __init__(self, model: RetinaNet, decay: float) -> None:

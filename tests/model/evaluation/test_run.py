@@ -1,0 +1,77 @@
+"""Detections of a model on a data set, boxes back in image pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from model.anchors import anchors_of_canvas
+from model.boxes import encode_boxes
+from model.data.coco import read_coco
+from model.data.records import Record
+from model.evaluation.coco_metrics import coco_metrics
+from model.evaluation.run import detect_records
+from model.letterbox import Canvas, canvases_of_scale, letterbox
+from model.retinanet import Architecture, Predictions, RetinaNet, build_retinanet
+
+NONE = np.zeros((0, 4), np.float32)
+
+
+class Oracle(nn.Module):
+    """Predicts given canvas boxes, whatever the image: one anchor of P3 each."""
+
+    def __init__(self, boxes: Tensor, classes: list[int], num_classes: int) -> None:
+        super().__init__()
+        self.architecture = Architecture(num_classes, "mobilenet_v2")
+        self.boxes, self.classes = boxes, classes
+
+    def forward(self, images: Tensor) -> Predictions:
+        anchors = anchors_of_canvas((images.shape[2], images.shape[3]))
+        logits = [torch.full((1, len(a), self.architecture.num_classes), -20.0) for a in anchors]
+        deltas = [torch.zeros(1, len(a), 4) for a in anchors]
+        for row, (box, index) in enumerate(zip(self.boxes, self.classes, strict=True)):
+            logits[0][0, row, index] = 5.0
+            deltas[0][0, row] = encode_boxes(box, anchors[0][row])
+        return Predictions(logits, deltas)
+
+
+def oracle(boxes: Tensor, classes: list[int], num_classes: int) -> RetinaNet:
+    return Oracle(boxes, classes, num_classes)  # type: ignore[return-value]
+
+
+def test_boxes_come_back_in_image_pixels(tmp_path: Path) -> None:
+    Image.new("RGB", (200, 150)).save(tmp_path / "a.png")
+    record = Record(8, tmp_path / "a.png", (150, 200), NONE, np.zeros(0, np.int64), NONE)
+    # Shorter side 150 becomes 96: 128 x 96 on the canvas, factor .64.
+    model = oracle(torch.tensor([[32.0, 16.0, 64.0, 48.0]]), [1], 2)
+    found = detect_records(model, [record], 96, [Canvas(96, 128)])
+    assert list(found) == [8]
+    assert found[8].boxes[0].tolist() == pytest.approx([50.0, 25.0, 100.0, 75.0], abs=1e-3)
+    assert found[8].classes.tolist() == [1]
+
+
+def test_perfect_predictions_on_a_data_set_have_ap_one(drawn: Path) -> None:
+    data = read_coco(drawn / "annotations.json", drawn / "images")
+    found = {}
+    for record in data.records:
+        place = letterbox(record.size, 240, canvases_of_scale(240))
+        boxes = torch.from_numpy(place.boxes_to_canvas(record.boxes))
+        model = oracle(boxes, record.classes.tolist(), len(data.classes))
+        found.update(detect_records(model, [record], 240))
+    assert coco_metrics(data.coco, data.classes, found)["AP50"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_untrained_network_runs_in_bfloat16_and_keeps_float32_boxes(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    record = Record(1, tmp_path / "a.png", (64, 64), NONE, np.zeros(0, np.int64), NONE)
+    model = build_retinanet(2, "mobilenet_v2", head_width=8, head_depth=1, prior=0.5).eval()
+    found = detect_records(model, [record], 64, autocast=True)[1]
+    assert found.boxes.dtype == np.float32
+    assert len(found.boxes) > 0
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= 64).all()
