@@ -12,10 +12,8 @@ from PIL import Image
 
 from model.errors import InputError
 from model.letterbox import Canvas, Letterbox, fill_canvas, letterbox
-from model.pictures import read_picture
+from model.pictures import PICTURE_SUFFIXES, read_picture
 from model.synthetic.scene import draw_scene
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Placed(NamedTuple):

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from model.errors import InputError
+from model.files import whole_file
 from model.geometry import STRIDES, AnchorSpec
 from model.letterbox import LONG_SIDE_CAP, Canvas
 
-FORMAT = 1
+FORMAT: Final = 1
 """The manifest format that this version writes and reads."""
 
 MANIFEST_FILE = "manifest.json"
@@ -55,6 +54,13 @@ class Thresholds(_Part):
     iou_threshold: Fraction = 0.5
     pre_nms_top_k: Annotated[int, Field(ge=1)] = 1000
     max_detections: Annotated[int, Field(ge=1)] = 300
+
+    @model_validator(mode="after")
+    def _enough_candidates(self) -> Thresholds:
+        most = self.pre_nms_top_k * len(STRIDES)
+        if self.max_detections > most:
+            raise ValueError(f"max_detections {self.max_detections}: accepted are 1 to {most}")
+        return self
 
 
 class Graph(_Part):
@@ -145,10 +151,13 @@ class Manifest(_Part):
 
     def check_facts(self, metadata: Mapping[str, str], graph: Graph) -> None:
         """BundleError unless a graph's own metadata agrees with this manifest."""
-        text = metadata.get(METADATA_KEY)
-        if text is None:
+        try:
+            theirs = json.loads(metadata.get(METADATA_KEY, ""))
+        except ValueError:
+            theirs = None
+        if not isinstance(theirs, dict):
             raise BundleError(f"{graph.file} carries no {METADATA_KEY!r} metadata: export it again")
-        mine, theirs = json.loads(self.facts(graph.precision)), json.loads(text)
+        mine = json.loads(self.facts(graph.precision))
         differing = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
         if differing:
             raise BundleError(
@@ -182,14 +191,16 @@ def read_bundle(folder: Path) -> Bundle:
     """The bundle in a folder; BundleError says in a sentence what is wrong with it."""
     path = folder / MANIFEST_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
             f"{folder}: no bundle here; a bundle is a folder with {MANIFEST_FILE}, "
             "made by `retinaserve export`"
         ) from None
+    except OSError as error:
+        raise BundleError(f"{path}: can't be read ({error.strerror})") from None
     try:
-        raw = json.loads(text)
+        raw = json.loads(content)
     except ValueError as error:
         raise BundleError(f"{path}: not JSON ({error})") from None
     found = raw.get("format") if isinstance(raw, dict) else None
@@ -199,27 +210,27 @@ def read_bundle(folder: Path) -> Bundle:
             "export the checkpoint again with this version, or serve it with the one that wrote it"
         )
     try:
-        return Bundle(folder, Manifest.model_validate(raw))
+        return Bundle(folder, manifest_of(raw))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+
+
+def manifest_of(raw: Mapping[str, Any]) -> Manifest:
+    """The manifest of these entries; BundleError names the first one that can't be."""
+    try:
+        return Manifest.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+        where = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"{where}: {what}" if where else what) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes `manifest.json`, whole or not at all."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".manifest-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, folder / MANIFEST_FILE)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(folder / MANIFEST_FILE) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def sha256_of(path: Path) -> str:

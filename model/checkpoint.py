@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import InputError
+from model.files import whole_file
 from model.geometry import AnchorSpec
 from model.normalise import IMAGENET_MEAN, IMAGENET_STD
 from model.retinanet import Architecture, RetinaNet
@@ -44,21 +44,14 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes the file whole or not at all: temporary name, sync, rename."""
+    """Writes the file whole or not at all."""
     raw = {
         "retinaserve_checkpoint": FORMAT,
         **{k: v for k, v in vars(checkpoint).items() if k != "architecture"},
         "architecture": asdict(checkpoint.architecture),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(raw, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        torch.save(raw, part)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -9,6 +9,9 @@ from PIL import Image, ImageOps
 
 from model.errors import InputError
 
+PICTURE_SUFFIXES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What counts as a picture in a folder; a file that is named outright is always tried."""
+
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """The picture as a person sees it: turned by its EXIF orientation, three 8-bit channels.

@@ -51,6 +51,7 @@ def test_torch_free_files_import_without_torch() -> None:
         "export.manifest",
         "model.cli.draw",
         "model.errors",
+        "model.files",
         "model.geometry",
         "model.letterbox",
         "model.pictures",

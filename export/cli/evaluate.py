@@ -10,8 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from export.manifest import MANIFEST_FILE, read_bundle
+from export.manifest import read_bundle
 from export.measure import Found, detections_of_graph, detections_of_server
+from export.verify import session_of
 from model.checkpoint import load_checkpoint
 from model.data.coco import read_coco
 from model.data.records import DataSet
@@ -19,6 +20,7 @@ from model.data.voc import read_voc
 from model.errors import InputError
 from model.evaluation.coco_metrics import coco_metrics
 from model.evaluation.run import detect_records
+from model.files import whole_file
 
 HELP = "measure the AP of a checkpoint, a bundle or a running server"
 
@@ -47,17 +49,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; returns the exit code."""
+    if args.json and not args.json.parent.is_dir():
+        raise InputError(f"--json {args.json}: the folder {args.json.parent} does not exist")
     if args.subject.startswith(("http://", "https://")):
         data = _open(args, None)
         found = detections_of_server(args.subject, _bar(data), data.classes, args.scale)
         metrics = coco_metrics(data.coco, data.classes, found)
-    elif (Path(args.subject) / MANIFEST_FILE).is_file():
+    elif Path(args.subject).is_dir():
         metrics = _evaluate_bundle(args)
     else:
         metrics = _evaluate_checkpoint(args)
     _print(metrics)
     if args.json:
-        args.json.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        with whole_file(args.json) as part:
+            part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
@@ -67,9 +72,13 @@ def _evaluate_bundle(args: argparse.Namespace) -> dict[str, Any]:
     scale = args.scale or manifest.default_scale
     if scale not in manifest.scales:
         raise InputError(f"scale {scale}: the bundle serves {', '.join(map(str, manifest.scales))}")
-    graph = bundle.graph_path(manifest.graph_of(args.precision)).read_bytes()
+    graph = manifest.graph_of(args.precision)
+    session = session_of(bundle.graph_path(graph).read_bytes())
+    manifest.check_facts(session.get_modelmeta().custom_metadata_map, graph)
     data = _open(args, manifest.classes)
-    found: Found = detections_of_graph(graph, _bar(data), scale, manifest.canvases_by_scale[scale])
+    found: Found = detections_of_graph(
+        session, _bar(data), scale, manifest.canvases_by_scale[scale]
+    )
     return coco_metrics(data.coco, manifest.classes, found)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.errors import InputError
+from model.files import whole_file
 from model.synthetic.scene import CLASS_NAMES, Scene, check_scene, draw_scene
 
 
@@ -55,9 +56,8 @@ def write_scenes(
         annotations.extend(_annotations(scene, index + 1, len(annotations) + 1))
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASS_NAMES, 1)]
     document = {"images": images, "annotations": annotations, "categories": categories}
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(document), encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(document), encoding="utf-8")
     return path
 
 
@@ -67,9 +67,8 @@ def scene_seed(seed: int, index: int) -> int:
 
 
 def _write_jpeg(scene: Scene, path: Path, quality: int) -> None:
-    temporary = path.with_name(path.name + ".part")
-    Image.fromarray(scene.image).save(temporary, "JPEG", quality=quality)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        Image.fromarray(scene.image).save(part, "JPEG", quality=quality)
 
 
 def _annotations(scene: Scene, image_id: int, first_id: int) -> list[_Annotation]:

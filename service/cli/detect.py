@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,8 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from model.errors import InputError
+from model.files import whole_file
+from model.pictures import PICTURE_SUFFIXES
 from service.cli.finder import Finder, LocalFinder, RemoteFinder
 from service.detections import Detections
 from service.drawing import draw_detections
@@ -28,9 +28,6 @@ from service.options import DetectQuery
 from service.settings import packaged_bundle
 
 HELP = "find the objects in pictures and folders"
-
-SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""What counts as a picture in a folder; a file that is named outright is always tried."""
 
 DRAWN_QUALITY = 92
 LOG_INTERVAL_S = 10.0
@@ -106,31 +103,11 @@ def find_pictures(given: Sequence[Path]) -> list[Picture]:
             files = sorted(file for file in path.rglob("*") if _looks_like_picture(file))
             if not files:
                 raise InputError(
-                    f"{path}: no picture in this folder; looked for {', '.join(sorted(SUFFIXES))}"
+                    f"{path}: no picture in this folder; looked for {', '.join(PICTURE_SUFFIXES)}"
                 )
         top = path if path.is_dir() else path.parent
         pictures |= {file: _drawn_name(file.relative_to(top)) for file in files}
     return [Picture(path, drawn) for path, drawn in pictures.items()]
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `path` when the block ends well, and is removed otherwise."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written here ({error.strerror})") from None
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _detect(finder: Finder, picture: Picture, args: argparse.Namespace) -> dict[str, Any]:
@@ -159,12 +136,12 @@ def summary(answer: dict[str, Any]) -> str:
 
 
 def _looks_like_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
 def _drawn_name(name: Path) -> Path:
     """The name itself where it says a picture type to write, else one that does."""
-    return name if name.suffix.lower() in SUFFIXES else name.with_name(name.name + ".png")
+    return name if name.suffix.lower() in PICTURE_SUFFIXES else name.with_name(name.name + ".png")
 
 
 def _read(path: Path) -> bytes:

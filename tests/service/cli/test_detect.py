@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import retinaserve
-from service.cli.detect import find_pictures, whole_file
+from service.cli.detect import find_pictures
 
 
 @pytest.fixture
@@ -154,18 +154,3 @@ def test_file_without_picture_suffix_is_drawn_as_png(tmp_path: Path) -> None:
     (tmp_path / "scan").touch()
     (picture,) = find_pictures([tmp_path / "scan"])
     assert picture.drawn == Path("scan.png")
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "found.json"
-    target.write_text("old")
-
-    def write() -> None:
-        with whole_file(target) as part:
-            part.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write()
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
