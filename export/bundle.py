@@ -17,10 +17,13 @@ from export.inputs import Placed, drawn_pictures, pictures_of, placed
 from export.manifest import (
     MANIFEST_FILE,
     METADATA_KEY,
+    BundleError,
     Graph,
     Manifest,
     Precision,
     Thresholds,
+    manifest_of,
+    read_bundle,
     sha256_of,
     write_manifest,
 )
@@ -72,36 +75,33 @@ def export_bundle(
     old bundle stays as it was when anything fails.
     Raises InputError for bad input, VerificationError when a graph departs from the model.
     """
-    if out.exists() and not (out / MANIFEST_FILE).is_file() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty and holds no bundle: choose another --out")
+    out = out.resolve()
+    _check_replaceable(out)
     if "int8" in rule.precisions and rule.calibration is None:
         raise InputError(
             "int8 needs --calibration DIR: a folder of pictures like those that will be served"
         )
     groups = group_canvases(rule.scales, rule.canvases)
-    default = rule.default_scale or max(groups)
     manifest_facts = {
         "name": rule.name,
         "version": rule.version,
         "classes": list(checkpoint.classes),
         "anchors": checkpoint.architecture.anchors,
         "canvases": {scale: [str(c) for c in members] for scale, members in groups.items()},
-        "default_scale": default,
+        "default_scale": max(groups) if rule.default_scale is None else rule.default_scale,
         "mean": checkpoint.mean,
         "std": checkpoint.std,
         "thresholds": rule.thresholds,
         "source": source,
     }
     placeholder = Graph(file="x.onnx", precision="fp32", sha256="0" * 64, opset=OPSET)
-    draft = Manifest.model_validate({**manifest_facts, "graphs": [placeholder]})
+    draft = manifest_of({**manifest_facts, "graphs": [placeholder]})
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         graphs, metrics = _graphs(checkpoint, draft, rule, work, say)
         measured = {**checkpoint.metrics, **metrics}
-        manifest = Manifest.model_validate(
-            {**manifest_facts, "graphs": graphs, "metrics": measured}
-        )
+        manifest = manifest_of({**manifest_facts, "graphs": graphs, "metrics": measured})
         write_manifest(work, manifest)
         _replace(work, out)
     finally:
@@ -122,40 +122,41 @@ def _graphs(
     graphs: list[Graph] = []
     metrics: dict[str, Any] = {}
     protos: dict[Precision, onnx.ModelProto] = {}
-    # fp32 always comes first: int8 is made from it, and its AP is what the others may not lose.
-    for precision in sorted({"fp32", *rule.precisions}, key=("fp32", "fp16", "int8").index):
-        model = checkpoint.build()
+    wanted = set(rule.precisions)
+    if "int8" in wanted or rule.data is not None:
+        # Served or not: int8 is made from it, and its AP is what the others may not lose.
+        wanted.add("fp32")
+    for precision in sorted(wanted, key=("fp32", "fp16", "int8").index):
         if precision == "int8":
             assert rule.calibration is not None
             say(f"quantizing on pictures of {rule.calibration}")
             proto = quantized(protos["fp32"], _calibration(rule.calibration, draft))
         else:
-            served = checkpoint.build().half() if precision == "fp16" else model
-            view = ExportedView(served, draft.mean, draft.std, draft.thresholds)
+            model = checkpoint.build()
+            model = model.half() if precision == "fp16" else model
+            view = ExportedView(model, draft.mean, draft.std, draft.thresholds)
             proto = to_onnx(view, main[0])
         protos[precision] = proto
-        if precision not in rule.precisions:
-            continue
-        file = f"{rule.name}-{precision}.onnx"
         onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision)})
         proto.producer_name = "retinaserve"
-        onnx.save(proto, work / file)
-        say(f"verifying {file} against the eager model")
         content = proto.SerializeToString()
-        parity = verify(content, model, batches, precision, draft.thresholds)
+        if precision in rule.precisions:
+            file = f"{rule.name}-{precision}.onnx"
+            (work / file).write_bytes(content)
+            say(f"verifying {file} against the eager model")
+            graphs.append(
+                Graph(
+                    file=file,
+                    precision=precision,
+                    sha256=sha256_of(work / file),
+                    opset=OPSET,
+                    parity=verify(content, checkpoint, batches, precision, draft.thresholds),
+                )
+            )
         if rule.data is not None:
             for scale in draft.scales:
                 ap = measured_ap(content, rule.data, checkpoint.classes, scale, canvases[scale])
                 metrics.setdefault("export", {}).setdefault(precision, {})[str(scale)] = ap
-        graphs.append(
-            Graph(
-                file=file,
-                precision=precision,
-                sha256=sha256_of(work / file),
-                opset=OPSET,
-                parity=parity,
-            )
-        )
     _check_ap(metrics.get("export", {}), draft.default_scale)
     graphs.sort(key=lambda graph: rule.precisions.index(graph.precision))
     if rule.data is not None:
@@ -166,9 +167,9 @@ def _graphs(
 def _check_ap(by_precision: dict[str, Any], scale: int) -> None:
     if "fp32" not in by_precision:
         return
-    reference = by_precision["fp32"][str(scale)]["AP"]
+    reference = by_precision["fp32"][str(scale)]["AP"] or 0.0  # None: nothing to find
     for precision, by_scale in by_precision.items():
-        drop = reference - by_scale[str(scale)]["AP"]
+        drop = reference - (by_scale[str(scale)]["AP"] or 0.0)
         if drop > MAX_AP_DROP:
             raise VerificationError(
                 f"{precision} loses {drop:.4f} AP against fp32 ({reference}) at scale {scale}; "
@@ -186,7 +187,7 @@ def _calibration(folder: Path, draft: Manifest) -> Iterator[Feed]:
 def _verification_batches(draft: Manifest, folder: Path | None) -> Iterator[list[Placed]]:
     """Batches of 1 to 3 over every canvas: drawn scenes, noise, and real pictures where given."""
     random = np.random.default_rng(0)
-    size = 1
+    size = 2  # so that even a single canvas sees a batch
     for scale, canvases in draft.canvases_by_scale.items():
         for canvas in canvases:
             batch = [placed(picture, scale, [canvas]) for picture in drawn_pictures(canvas, size)]
@@ -200,6 +201,26 @@ def _verification_batches(draft: Manifest, folder: Path | None) -> Iterator[list
                 yield [placed(picture, scale, canvases)]
 
 
+def _check_replaceable(out: Path) -> None:
+    """InputError unless `out` is new, an empty folder, or a bundle and nothing else."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file: --out names the bundle's folder")
+    held = {path.name for path in out.iterdir()}
+    if not held:
+        return
+    try:
+        manifest = read_bundle(out).manifest
+    except BundleError:
+        raise InputError(f"{out} is not empty and holds no bundle: choose another --out") from None
+    if foreign := sorted(held - {MANIFEST_FILE, *(graph.file for graph in manifest.graphs)}):
+        raise InputError(
+            f"{out} holds {foreign[0]}, which is no part of the bundle and would be lost: "
+            "move it away or choose another --out"
+        )
+
+
 def _replace(work: Path, out: Path) -> None:
     """Puts the finished folder in place of the old one."""
     work.chmod(0o755)
@@ -209,7 +230,11 @@ def _replace(work: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}-old")
     shutil.rmtree(old, ignore_errors=True)
     out.rename(old)
-    work.rename(out)
+    try:
+        work.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
     shutil.rmtree(old)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpx
 import numpy as np
+import onnxruntime
 
 from export.inputs import placed
 from export.verify import session_of
@@ -21,10 +23,12 @@ Found = dict[int, ImageDetections]
 
 
 def detections_of_graph(
-    graph: bytes, records: Iterable[Record], scale: int, canvases: Sequence[Canvas]
+    session: onnxruntime.InferenceSession,
+    records: Iterable[Record],
+    scale: int,
+    canvases: Sequence[Canvas],
 ) -> Found:
     """By image id, each picture alone on the canvas that serving would choose."""
-    session = session_of(graph)
     found = {}
     for record in records:
         entry = placed(record.picture(), scale, canvases)
@@ -44,16 +48,24 @@ def detections_of_server(
     """
     query = {"max_detections": MAX_DETECTIONS, **({"scale": scale} if scale else {})}
     found = {}
-    with httpx.Client(base_url=url.rstrip("/"), timeout=HTTP_TIMEOUT_S) as client:
+    with httpx.Client(timeout=HTTP_TIMEOUT_S) as client:
         for record in records:
             try:
-                answer = client.post("/v1/detect", params=query, content=record.source.read_bytes())
+                answer = client.post(
+                    f"{url.rstrip('/')}/v1/detect",
+                    params=query,
+                    content=record.source.read_bytes(),
+                )
                 body = answer.json()
-            except (httpx.HTTPError, ValueError) as error:
+                if not answer.is_success:
+                    raise InputError(f"{url} refused {record.source}: {body['detail']}")
+                rows = body["detections"]
+            except (httpx.HTTPError, httpx.InvalidURL, json.JSONDecodeError) as error:
                 raise InputError(f"{url} does not answer as a detection server ({error})") from None
-            if not answer.is_success:
-                raise InputError(f"{url} refused {record.source}: {body.get('detail', body)}")
-            rows = body["detections"]
+            except (KeyError, TypeError):
+                raise InputError(
+                    f"{url} does not answer as a detection server (HTTP {answer.status_code})"
+                ) from None
             if unknown := {row["label"] for row in rows} - set(classes):
                 raise InputError(
                     f"{url} found {sorted(unknown)[0]!r}, which is no class of the data set; "
@@ -71,5 +83,5 @@ def measured_ap(
     graph: bytes, data: DataSet, classes: Sequence[str], scale: int, canvases: Sequence[Canvas]
 ) -> dict[str, Any]:
     """COCO metrics of a graph on a labelled set."""
-    found = detections_of_graph(graph, data.records, scale, canvases)
+    found = detections_of_graph(session_of(graph), data.records, scale, canvases)
     return coco_metrics(data.coco, classes, found)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor
 
 from model.postprocess import class_wise_nms
@@ -35,7 +35,7 @@ def nms_keep(
         kept = class_wise_nms(
             boxes[image][candidates], best[candidates], classes[candidates], iou_threshold.item()
         )
-        for label in classes[candidates[kept]].unique():
+        for label in range(scores.shape[1]):
             of_class = kept[classes[candidates[kept]] == label][:max_per_class]
             keep[image, candidates[of_class]] = 1.0
     return keep
@@ -55,6 +55,7 @@ def _(
 def _to_onnx(
     boxes: Any, scores: Any, max_per_class: int, score_threshold: Any, iou_threshold: Any
 ) -> Any:
+    op: Any = opset18  # its type hints don't accept its own results
     # The cap must be given: its default of 0 keeps nothing.
     cap = op.Constant(value_ints=[max_per_class])
     selected = op.NonMaxSuppression(boxes, scores, cap, iou_threshold, score_threshold)

@@ -6,10 +6,12 @@ import copy
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -20,6 +22,9 @@ from onnxruntime.quantization import (
 )
 
 Feed = dict[str, NDArray[Any]]
+
+_ORT_WARNING, _ORT_ERROR = 2, 3
+"""ONNX Runtime's log severities."""
 
 _QUANTIZED_OPERATORS = ["Conv", "Add", "Clip", "Relu", "MaxPool", "Resize"]
 
@@ -37,8 +42,7 @@ def quantized(graph: onnx.ModelProto, feeds: Iterable[Feed]) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         onnx.save(prepared, source)
-        logging.getLogger().addFilter(_no_preprocess_hint)
-        try:
+        with _quiet():
             quantize_static(
                 source,
                 target,
@@ -52,8 +56,6 @@ def quantized(graph: onnx.ModelProto, feeds: Iterable[Feed]) -> onnx.ModelProto:
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={"CalibMovingAverage": True},
             )
-        finally:
-            logging.getLogger().removeFilter(_no_preprocess_hint)
         return onnx.load(target)
 
 
@@ -63,6 +65,19 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> Feed | None:
         return next(self._feeds, None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps from the user what the quantizer and its sessions say of a graph that is as meant."""
+    logging.getLogger().addFilter(_no_preprocess_hint)
+    # "Initializer score_threshold appears in graph inputs": that is what makes it optional.
+    onnxruntime.set_default_logger_severity(_ORT_ERROR)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_ORT_WARNING)  # its default; it can't be asked
+        logging.getLogger().removeFilter(_no_preprocess_hint)
 
 
 def _no_preprocess_hint(record: logging.LogRecord) -> bool:

@@ -89,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.out / graph.file}: {parity['detections']} detections compared, worst box "
             f"{parity['worst_box_px']:.2g} px, worst score {parity['worst_score']:.2g}"
         )
+        if not parity["detections"]:
+            _say("warning: the model finds nothing in any picture, so nothing was compared")
     for precision, by_scale in manifest.metrics.get("export", {}).items():
         for scale, ap in by_scale.items():
             _say(f"{precision} at scale {scale}: AP {ap['AP']}, AP50 {ap['AP50']}")

@@ -1,0 +1,142 @@
+"""What quantization touches and what it leaves alone, read off the graph of `tiny_bundle`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+
+from export.inputs import drawn_pictures, feed_of, placed
+from export.manifest import Bundle
+from export.quantize import quantized
+from export.verify import session_of
+from model.errors import InputError
+from model.letterbox import Canvas
+
+CANVAS = Canvas(64, 96)
+LAST_CLASS_CONV, LAST_BOX_CONV = 27, 36
+"""Output channels: 9 anchors times 3 classes, or 4 deltas."""
+
+
+class Graph(NamedTuple):
+    proto: onnx.ModelProto
+    nodes: list[onnx.NodeProto]
+    maker: dict[str, onnx.NodeProto]
+    weights: dict[str, onnx.TensorProto]
+
+    @property
+    def convs(self) -> list[onnx.NodeProto]:
+        return [node for node in self.nodes if node.op_type == "Conv"]
+
+    def is_quantized(self, name: str) -> bool:
+        return name in self.maker and self.maker[name].op_type == "DequantizeLinear"
+
+    def channels(self, conv: onnx.NodeProto) -> int:
+        name = conv.input[1]
+        while name in self.maker:
+            name = self.maker[name].input[0]
+        return int(self.weights[name].dims[0])
+
+
+def parsed(proto: onnx.ModelProto) -> Graph:
+    nodes = list(proto.graph.node)
+    maker = {output: node for node in nodes for output in node.output}
+    return Graph(proto, nodes, maker, {entry.name: entry for entry in proto.graph.initializer})
+
+
+@pytest.fixture(scope="module")
+def floats(tiny_bundle: Bundle) -> Graph:
+    return parsed(onnx.load(tiny_bundle.graph_path(tiny_bundle.manifest.graph_of("fp32"))))
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_bundle: Bundle) -> Graph:
+    return parsed(onnx.load(tiny_bundle.graph_path(tiny_bundle.manifest.graph_of("int8"))))
+
+
+def test_stem_and_last_convolutions_stay_float_and_no_other(floats: Graph, int8: Graph) -> None:
+    assert len(int8.convs) == len(floats.convs)
+    stem, *others = int8.convs
+    kept = [stem, *(c for c in others if int8.channels(c) in (LAST_CLASS_CONV, LAST_BOX_CONV))]
+    assert len(kept) == 1 + 2 * 5
+    for conv in int8.convs:
+        assert int8.is_quantized(conv.input[1]) == (conv not in kept), conv.name
+    assert not int8.is_quantized(stem.input[0])
+
+
+def test_nothing_after_the_subnets_is_quantized(int8: Graph) -> None:
+    after: set[str] = set()
+    for node in int8.nodes:  # in topological order
+        last = node.op_type == "Conv" and int8.channels(node) in (LAST_CLASS_CONV, LAST_BOX_CONV)
+        if last or after & set(node.input):
+            assert node.op_type not in ("QuantizeLinear", "DequantizeLinear"), node.name
+            after |= set(node.output)
+    assert {"num_detections", "boxes", "scores", "classes"} <= after
+
+
+def test_every_quantized_convolution_has_a_bias_of_its_own(floats: Graph, int8: Graph) -> None:
+    """Its scale depends on the input's, which differs between the levels that share a subnet."""
+    shared = [conv.input[2] for conv in floats.convs if len(conv.input) == 3]
+    assert len(set(shared)) < len(shared)
+    biases = [
+        int8.maker[conv.input[2]].input[0]
+        for conv in int8.convs
+        if len(conv.input) == 3 and int8.is_quantized(conv.input[2])
+    ]
+    assert len(biases) > 50
+    assert len(set(biases)) == len(biases)
+
+
+def test_weights_are_8_bits_per_channel_and_symmetric(int8: Graph) -> None:
+    conv = next(c for c in int8.convs if int8.is_quantized(c.input[1]))
+    values, scales, zeros = (int8.weights[name] for name in int8.maker[conv.input[1]].input)
+    assert values.data_type == onnx.TensorProto.INT8
+    assert list(scales.dims) == [values.dims[0]]
+    assert not onnx.numpy_helper.to_array(zeros).any()
+
+
+def test_file_is_less_than_half_as_large(tiny_bundle: Bundle) -> None:
+    sizes = {
+        g.precision: (tiny_bundle.folder / g.file).stat().st_size
+        for g in tiny_bundle.manifest.graphs
+    }
+    assert sizes["int8"] < 0.5 * sizes["fp32"]
+
+
+def test_thresholds_stay_optional_inputs(int8: Graph) -> None:
+    session = session_of(int8.proto.SerializeToString())
+    names = {given.name for given in session.get_overridable_initializers()}
+    assert names == {"score_threshold", "iou_threshold"}
+    feed = feed_of([placed(drawn_pictures(CANVAS, 1)[0], 64, [CANVAS])])
+    some, *_ = session.run(None, feed)
+    none, *_ = session.run(None, feed | {"score_threshold": np.array([0.9999], np.float32)})
+    assert some[0] > 20
+    assert none[0] == 0
+
+
+def test_bounds_held_at_export(tiny_bundle: Bundle) -> None:
+    parity = tiny_bundle.manifest.graph_of("int8").parity
+    assert parity["unmatched_share"] <= 0.15
+    assert parity["detections"] > 1000
+    assert parity["worst_score"] > 0  # it is not the fp32 graph under another name
+
+
+def test_quantizing_says_nothing_and_leaves_its_source_alone(
+    floats: Graph, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = floats.proto.SerializeToString()
+    feeds = [placed(drawn_pictures(CANVAS, 1)[0], 64, [CANVAS]).feed]
+    quantized(floats.proto, feeds)
+    assert capfd.readouterr() == ("", "")
+    assert floats.proto.SerializeToString() == before
+
+
+def test_broken_calibration_picture_is_bad_input(floats: Graph) -> None:
+    def feeds():  # type: ignore[no-untyped-def]
+        raise InputError("x.jpg: not a picture that can be decoded")
+        yield
+
+    with pytest.raises(InputError, match=r"x\.jpg"):
+        quantized(floats.proto, feeds())
