@@ -86,7 +86,7 @@ def _evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
     checkpoint = load_checkpoint(Path(args.subject))
     data = _open(args, checkpoint.classes)
     scale = args.scale or checkpoint.recipe.get("train", {}).get("scale", 800)
-    found = detect_records(checkpoint.build(), _bar(data), scale)
+    found = detect_records(checkpoint, _bar(data), scale)
     return coco_metrics(data.coco, checkpoint.classes, found)
 
 

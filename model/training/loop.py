@@ -248,9 +248,14 @@ def _stopped(values: str, run: Run, batch: Batch) -> str:
 
 def _evaluate(run: Run, val: DataSet, out: Path, journal: Journal, say: Say) -> None:
     checkpoint = run.checkpoint({}, resumable=False)
-    model = checkpoint.build()
     rule = run.recipe.train
-    detections = detect_records(model, val.records, rule.scale, autocast=rule.precision == "bf16")
+    detections = detect_records(
+        checkpoint,
+        val.records,
+        rule.scale,
+        autocast=rule.precision == "bf16",
+        device=str(next(run.model.parameters()).device),
+    )
     metrics = coco_metrics(val.coco, run.classes, detections)
     journal.write(step=run.step, val=metrics)
     classes = ", ".join(f"{name} {m['AP']}" for name, m in metrics["classes"].items())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.anchors import anchors_of_canvas
 from model.boxes import encode_boxes
+from model.checkpoint import Checkpoint
 from model.data.coco import read_coco
 from model.data.records import Record
 from model.evaluation.coco_metrics import coco_metrics
@@ -40,16 +41,23 @@ class Oracle(nn.Module):
         return Predictions(logits, deltas)
 
 
-def oracle(boxes: Tensor, classes: list[int], num_classes: int) -> RetinaNet:
-    return Oracle(boxes, classes, num_classes)  # type: ignore[return-value]
+def oracle(boxes: Tensor, classes: list[int], num_classes: int) -> Checkpoint:
+    model = Oracle(boxes, classes, num_classes)
+
+    class OracleCheckpoint(Checkpoint):
+        def build(self) -> RetinaNet:
+            return model  # type: ignore[return-value]
+
+    names = tuple(str(index) for index in range(num_classes))
+    return OracleCheckpoint(model.architecture, names, {})
 
 
 def test_boxes_come_back_in_image_pixels(tmp_path: Path) -> None:
     Image.new("RGB", (200, 150)).save(tmp_path / "a.png")
     record = Record(8, tmp_path / "a.png", (150, 200), NONE, np.zeros(0, np.int64), NONE)
     # Shorter side 150 becomes 96: 128 x 96 on the canvas, factor .64.
-    model = oracle(torch.tensor([[32.0, 16.0, 64.0, 48.0]]), [1], 2)
-    found = detect_records(model, [record], 96, [Canvas(96, 128)])
+    checkpoint = oracle(torch.tensor([[32.0, 16.0, 64.0, 48.0]]), [1], 2)
+    found = detect_records(checkpoint, [record], 96, [Canvas(96, 128)])
     assert list(found) == [8]
     assert found[8].boxes[0].tolist() == pytest.approx([50.0, 25.0, 100.0, 75.0], abs=1e-3)
     assert found[8].classes.tolist() == [1]
@@ -61,17 +69,31 @@ def test_perfect_predictions_on_a_data_set_have_ap_one(drawn: Path) -> None:
     for record in data.records:
         place = letterbox(record.size, 240, canvases_of_scale(240))
         boxes = torch.from_numpy(place.boxes_to_canvas(record.boxes))
-        model = oracle(boxes, record.classes.tolist(), len(data.classes))
-        found.update(detect_records(model, [record], 240))
+        checkpoint = oracle(boxes, record.classes.tolist(), len(data.classes))
+        found.update(detect_records(checkpoint, [record], 240))
     assert coco_metrics(data.coco, data.classes, found)["AP50"] == pytest.approx(1.0, abs=0.02)
 
 
 def test_untrained_network_runs_in_bfloat16_and_keeps_float32_boxes(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     record = Record(1, tmp_path / "a.png", (64, 64), NONE, np.zeros(0, np.int64), NONE)
-    model = build_retinanet(2, "mobilenet_v2", head_width=8, head_depth=1, prior=0.5).eval()
-    found = detect_records(model, [record], 64, autocast=True)[1]
+    model = build_retinanet(2, "mobilenet_v2", head_width=8, head_depth=1, prior=0.5)
+    checkpoint = Checkpoint(model.architecture, ("a", "b"), model.state_dict())
+    found = detect_records(checkpoint, [record], 64, autocast=True)[1]
     assert found.boxes.dtype == np.float32
     assert len(found.boxes) > 0
     assert (found.boxes >= 0).all()
     assert (found.boxes <= 64).all()
+
+
+def test_images_are_normalised_as_the_checkpoint_says(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), (51, 51, 51)).save(tmp_path / "a.png")
+    record = Record(1, tmp_path / "a.png", (64, 64), NONE, np.zeros(0, np.int64), NONE)
+    seen: list[float] = []
+    checkpoint = oracle(torch.zeros(0, 4), [], 1)
+    checkpoint.mean, checkpoint.std = (0.1, 0.1, 0.1), (0.5, 0.5, 0.5)
+    checkpoint.build().register_forward_pre_hook(
+        lambda module, args: seen.append(args[0][0, 0, 0, 0].item())
+    )
+    detect_records(checkpoint, [record], 64)
+    assert seen == [pytest.approx((0.2 - 0.1) / 0.5)]
