@@ -14,6 +14,7 @@ from model.files import whole_file
 from model.geometry import AnchorSpec
 from model.normalise import IMAGENET_MEAN, IMAGENET_STD
 from model.retinanet import Architecture, RetinaNet
+from model.weights import read_weights
 
 FORMAT = 1
 
@@ -55,17 +56,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file; InputError for anything that isn't one of ours.
-
-    Only tensors and plain values are unpickled: a checkpoint can't run code.
-    """
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
-    except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: not a readable checkpoint ({reason})") from None
+    """The checkpoint in a file; InputError for anything that isn't one of ours."""
+    raw = read_weights(path)
     found = raw.pop("retinaserve_checkpoint", None) if isinstance(raw, dict) else None
     if found != FORMAT:
         raise InputError(

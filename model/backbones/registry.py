@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from model.backbones.mobilenet_v2 import MobileNetV2
 from model.backbones.resnet import ResNet
 from model.errors import InputError
+from model.weights import read_weights
 
 BACKBONES: dict[str, Callable[[], MobileNetV2 | ResNet]] = {
     "mobilenet_v2": MobileNetV2,
@@ -39,13 +39,7 @@ def load_backbone_weights(backbone: nn.Module, path: Path) -> None:
     The classifier's own keys are left aside. Raises InputError, naming the first offender, when a
     key is missing, unknown or of another shape, or when the file can't be read.
     """
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such backbone weights file") from None
-    except Exception as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: not a readable torch weights file ({reason})") from None
+    state: dict[str, Tensor] = read_weights(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: holds no state dict: keys with a tensor each")
     wanted = backbone.state_dict()

@@ -118,7 +118,7 @@ def test_torch_file_that_is_no_checkpoint_is_refused(
 
 def test_file_that_is_not_torchs_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.pt").write_bytes(b"\x89PNG, not torch")
-    with pytest.raises(InputError, match=r"a\.pt: not a readable checkpoint") as caught:
+    with pytest.raises(InputError, match=r"a\.pt: not a weights file: accepted is") as caught:
         load_checkpoint(tmp_path / "a.pt")
     assert "\n" not in str(caught.value)
 
@@ -135,11 +135,11 @@ class Evil:
 
 def test_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"retinaserve_checkpoint": Evil(tmp_path / "made")}, tmp_path / "evil.pt")
-    with pytest.raises(InputError, match=r"evil\.pt: not a readable checkpoint"):
+    with pytest.raises(InputError, match=r"evil\.pt: not a weights file"):
         load_checkpoint(tmp_path / "evil.pt")
     assert not (tmp_path / "made").exists()
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.pt: no such checkpoint"):
+    with pytest.raises(InputError, match=r"none\.pt: no such weights file"):
         load_checkpoint(tmp_path / "none.pt")

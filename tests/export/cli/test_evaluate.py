@@ -119,7 +119,7 @@ def test_bundle_of_two_exports_is_refused(
 @pytest.mark.parametrize(
     ("subject", "given", "said"),
     [
-        ("absent.pt", [], "absent.pt: no such checkpoint"),
+        ("absent.pt", [], "absent.pt: no such weights file"),
         (".", [], ".: no bundle here"),
         ("bundle", ["--scale", "77"], "scale 77: the bundle serves 64, 96"),
         ("bundle", ["--json", "no/where/x.json"], "--json no/where/x.json: the folder no/where"),
