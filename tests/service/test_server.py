@@ -26,9 +26,11 @@ RUN_S = 0.3
 
 
 @contextmanager
-def server(drain_delay_s: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(
+    drain_delay_s: float, run_s: float = RUN_S
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.service.server_process", str(RUN_S)],
+        [sys.executable, "-m", "tests.service.server_process", str(run_s)],
         cwd=ROOT,
         env=os.environ | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s)},
         stdout=subprocess.PIPE,
@@ -43,14 +45,17 @@ def server(drain_delay_s: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_sigterm_serves_on_then_finishes_what_is_in_flight_and_exits_with_0():
-    with server(drain_delay_s=1.0) as (process, url), ThreadPoolExecutor(4) as pool:
+    # The delay leaves a slow machine time to begin the posts, the runs outlast it all the same.
+    with server(drain_delay_s=4, run_s=1.5) as (process, url), ThreadPoolExecutor(4) as pool:
         assert httpx.get(f"{url}/readyz").status_code == 200
         process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 5
         while httpx.get(f"{url}/readyz").status_code == 200:
             assert time.monotonic() < deadline
-        # Three runs of .3 s one after the other, begun within the delay and done after it.
-        posts = [pool.submit(httpx.post, f"{url}/v1/detect", content=PNG) for _ in range(4)]
+        # Runs one after the other: the last begun after the delay, all admitted within it.
+        posts = [
+            pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=30) for _ in range(4)
+        ]
         answers = [post.result() for post in posts]
         assert [answer.status_code for answer in answers] == [200] * 4
         assert {answer.headers["connection"] for answer in answers} == {"close"}
