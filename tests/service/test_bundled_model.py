@@ -1,0 +1,70 @@
+"""The model that comes with the package finds cells, drawn and real."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.manifest import read_bundle
+from model.synthetic.scene import draw_scene
+from service.cli.finder import LocalFinder
+from service.options import DetectQuery
+from service.settings import packaged_bundle
+
+MAX_BUNDLE_BYTES = 25_000_000
+
+
+@pytest.fixture(scope="module")
+def finder() -> LocalFinder:
+    return LocalFinder(packaged_bundle(), DetectQuery(score_threshold=0.4))
+
+
+def rows_of(answer: dict[str, Any], label: str) -> NDArray[np.float64]:
+    return np.array([r["box"] for r in answer["detections"] if r["label"] == label]).reshape(-1, 4)
+
+
+def best_iou(box: NDArray[Any], others: NDArray[Any]) -> float:
+    """Intersection over union with the best of some boxes, written out again on purpose."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    inter = np.prod(np.clip(sides, 0, None), axis=1)
+    areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
+    return float((inter / (areas - inter)).max(initial=0.0))
+
+
+def test_bundle_is_small_and_says_what_it_reaches() -> None:
+    bundle = read_bundle(packaged_bundle())
+    size = sum(path.stat().st_size for path in packaged_bundle().iterdir())
+    assert size <= MAX_BUNDLE_BYTES
+    assert bundle.manifest.classes == ["Platelets", "RBC", "WBC"]
+    assert [graph.precision for graph in bundle.manifest.graphs] == ["int8", "fp32"]
+    reached = bundle.manifest.metrics["export"]
+    scale = str(bundle.manifest.default_scale)
+    assert reached["fp32"][scale]["AP"] - reached["int8"][scale]["AP"] <= 0.01
+    assert reached["int8"][scale]["AP"] >= 0.58
+
+
+@pytest.mark.parametrize("seed", [70_001, 70_002, 70_003])
+def test_cells_of_a_drawn_scene_are_found(finder: LocalFinder, seed: int) -> None:
+    scene = draw_scene(seed)
+    buffer = io.BytesIO()
+    Image.fromarray(scene.image).save(buffer, "JPEG", quality=92)
+    answer = finder(buffer.getvalue())
+    labels = ("Platelets", "RBC", "WBC")
+    found = [
+        best_iou(box, rows_of(answer, labels[index])) > 0.5
+        for box, index in zip(scene.boxes, scene.class_indices, strict=True)
+    ]
+    assert np.mean(found) >= 0.8
+    assert len(answer["detections"]) <= 1.5 * len(found)
+
+
+def test_white_cell_of_a_real_picture_is_found(finder: LocalFinder, cells: Path) -> None:
+    answer = finder((cells / "images" / "BloodImage_00001.jpg").read_bytes())
+    assert best_iou(np.array([68.0, 315.0, 286.0, 480.0]), rows_of(answer, "WBC")) > 0.7
+    assert len(rows_of(answer, "RBC")) >= 8
