@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--host", str, "address to listen on (default: 127.0.0.1)"),
         ("--port", int, "port to listen on, 0 for any free one (default: 8000)"),
         ("--precision", str, "fp32, fp16 or int8 (default: the bundle's first graph)"),
-        ("--max-batch-size", int, "images that may share a run (default: 4)"),
+        ("--max-batch-size", int, "images that may share a run (default: 2)"),
         ("--queue-limit", int, "images that may wait before 503 (default: 64)"),
         ("--engine-threads", int, "cores for the engine (default: all available)"),
         ("--decode-threads", int, "threads that decode pictures (default: all available)"),

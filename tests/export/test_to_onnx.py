@@ -105,7 +105,7 @@ def test_thresholds_default_to_the_manifests(
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize(("score", "iou"), [(0.2, 0.5), (0.05, 0.1), (0.1, 0.9)])
+@pytest.mark.parametrize(("score", "iou"), [(0.08, 0.5), (0.05, 0.1), (0.06, 0.9)])
 def test_given_thresholds_are_heeded(
     session: onnxruntime.InferenceSession, model: RetinaNet, score: float, iou: float
 ) -> None:
