@@ -26,7 +26,7 @@ class Candidates(NamedTuple):
 
 
 class ExportedView(nn.Module):
-    """What a bundle's graph computes; see `design/architecture.md` for its inputs and outputs.
+    """What a bundle's graph computes; see `ARCHITECTURE.md` for its inputs and outputs.
 
     Equals `model.postprocess.detections_of` on the model's predictions, in operators that every
     runtime has and with static sizes after the top-k.
