@@ -9,7 +9,7 @@ from service.settings import packaged_bundle, read_settings
 def test_defaults(monkeypatch):
     monkeypatch.delenv("RETINASERVE_PORT", raising=False)
     settings = read_settings()
-    assert (settings.host, settings.port, settings.max_batch_size) == ("127.0.0.1", 8000, 4)
+    assert (settings.host, settings.port, settings.max_batch_size) == ("127.0.0.1", 8000, 2)
     assert settings.queue_limit >= 64
     assert settings.bundle == packaged_bundle()
     assert settings.bundle.parts[-3:] == ("service", "bundles", "cells")
