@@ -52,5 +52,14 @@ def to_onnx(view: ExportedView, canvas: Canvas) -> onnx.ModelProto:
     for name in ("score_threshold", "iou_threshold"):
         default = torch.tensor([getattr(thresholds, name)]).numpy()
         proto.graph.initializer.append(numpy_helper.from_array(default, name))
+    _drop_traces(proto)
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def _drop_traces(proto: onnx.ModelProto) -> None:
+    """Removes the exporter's stack traces: they name the paths of the machine that exported."""
+    graph = proto.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.initializer, *graph.input):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")

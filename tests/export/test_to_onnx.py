@@ -141,6 +141,12 @@ def test_nothing_above_the_threshold_gives_no_rows(session: onnxruntime.Inferenc
     assert (classes == -1).all()
 
 
+def test_no_path_of_the_exporting_machine_is_in_the_file(graph: bytes) -> None:
+    assert str(Path.cwd()).encode() not in graph
+    assert b"site-packages" not in graph
+    assert b".py" not in graph
+
+
 def test_signature_is_the_bundle_contracts(graph: bytes) -> None:
     proto = onnx.load_from_string(graph)
     kinds = onnx.TensorProto.DataType
