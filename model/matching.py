@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from model.boxes import area_of, intersection_of, iou_of
+from model.chunks import chunk_elements
 from model.errors import InputError
 
 
@@ -70,21 +71,31 @@ def match_anchors(
 
     Shapes: anchors [N, 4], boxes [M, 4], ignored [R, 4] (crowd regions); M and R may be 0.
     Units: xyxy, canvas pixels.
+    Works on some anchors at a time, so that memory is bounded whatever N times M.
     Source: Focal Loss paper, sec. 4, 'Anchors': IoU >= .5 foreground, < .4 background.
     """
-    index = anchors.new_full((len(anchors),), BACKGROUND, dtype=torch.int64)
+    step = max(1, chunk_elements(anchors.device) // max(1, len(boxes), len(ignored)))
+    # Transposed, so that each coordinate lies in a row: IoU takes half the time.
+    pieces = [piece.T for piece in torch.split(anchors.T.contiguous(), step, dim=1)]
+    index = [piece.new_full((len(piece),), BACKGROUND, dtype=torch.int64) for piece in pieces]
     if len(boxes):
-        iou = iou_of(anchors, boxes)
-        best, nearest = iou.max(dim=1)
-        index[best >= rule.background] = IGNORED
-        positive = best >= rule.foreground
-        index[positive] = nearest[positive]
-        if rule.low_quality:
-            best_of_box = iou.amax(dim=0)
-            is_best = (iou == best_of_box) & (best_of_box > 0) & (best_of_box < rule.foreground)
-            rescued = is_best.any(dim=1) & ~positive
-            index[rescued] = (iou * is_best).argmax(dim=1)[rescued]
+        best_of_box = boxes.new_zeros(len(boxes))
+        for piece, found in zip(pieces, index, strict=True):
+            iou = iou_of(boxes, piece)
+            best, nearest = iou.max(dim=0)
+            found[best >= rule.background] = IGNORED
+            positive = best >= rule.foreground
+            found[positive] = nearest[positive]
+            best_of_box = torch.maximum(best_of_box, iou.amax(dim=1))
+        weak = ((best_of_box > 0) & (best_of_box < rule.foreground)).nonzero()[:, 0]
+        if rule.low_quality and len(weak):
+            for piece, found in zip(pieces, index, strict=True):
+                iou = iou_of(boxes[weak], piece)
+                is_best = iou == best_of_box[weak, None]
+                rescued = (is_best.any(dim=0) & (found < 0)).nonzero()[:, 0]
+                found[rescued] = weak[(iou * is_best)[:, rescued].argmax(dim=0)]
     if len(ignored):
-        inside = intersection_of(anchors, ignored) / area_of(anchors)[:, None]
-        index[(index == BACKGROUND) & (inside >= rule.ignore_ioa).any(dim=1)] = IGNORED
-    return Matches(index)
+        for piece, found in zip(pieces, index, strict=True):
+            inside = intersection_of(ignored, piece) / area_of(piece)
+            found[(found == BACKGROUND) & (inside >= rule.ignore_ioa).any(dim=0)] = IGNORED
+    return Matches(torch.cat(index))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.boxes import decode_boxes, iou_of
+from model.boxes import decode_boxes, nms
 from model.retinanet import Predictions
 
 
@@ -62,19 +62,21 @@ def detections_of(
     return results
 
 
-def class_wise_nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
-    """Indices kept by greedy NMS within each class, by descending score (ties: lower index first).
+def class_wise_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    iou_threshold: float,
+    limit: int | None = None,
+) -> Tensor:
+    """Indices kept by greedy NMS within each class, by descending score (ties: lower index first);
+    the first `limit` of them, if there is one.
 
     A box is suppressed if its IoU with a kept box of its class is > `iou_threshold`.
     """
-    order = torch.argsort(scores, descending=True, stable=True)
-    kept: list[int] = []
-    alive = torch.ones(len(order), dtype=torch.bool)
-    for position, index in enumerate(order.tolist()):
-        if not alive[position]:
-            continue
-        kept.append(index)
-        rest = order[position + 1 :]
-        overlaps = iou_of(boxes[index, None], boxes[rest])[0] > iou_threshold
-        alive[position + 1 :] &= ~(overlaps & (classes[rest] == classes[index]))
-    return torch.tensor(kept, dtype=torch.int64)
+    kept = [classes[:0]]
+    for label in torch.unique(classes):
+        own = (classes == label).nonzero()[:, 0]
+        kept.append(own[nms(boxes[own], scores[own], iou_threshold, limit)])
+    found = torch.cat(kept).sort().values
+    return found[torch.argsort(scores[found], descending=True, stable=True)][:limit]

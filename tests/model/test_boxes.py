@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.boxes import area_of, decode_boxes, encode_boxes, iou_of
+import model.boxes as boxes_module
+from model.boxes import area_of, decode_boxes, encode_boxes, iou_of, nms, paired_iou_of
 
 BOX = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
 
@@ -68,3 +69,54 @@ def test_half_precision_deltas_are_decoded_in_float32() -> None:
     box = decode_boxes(torch.tensor([[0.0, 0.0, 4.5, 4.5]], dtype=torch.float16), anchor)
     assert box.dtype == torch.float32
     assert (box[0, 2] - box[0, 0]).item() == pytest.approx(50812.5, rel=1e-4)
+
+
+def test_paired_iou_is_the_diagonal_of_the_pairwise() -> None:
+    corner = torch.rand(20, 2) * 20
+    a = torch.cat([corner, corner + 5 + torch.rand(20, 2) * 20], dim=1)
+    b = a.roll(1, 0)
+    assert torch.equal(paired_iou_of(a, b), iou_of(a, b).diagonal())
+
+
+def greedy_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> list[int]:
+    """By the definition: each box in turn against those kept so far."""
+    kept: list[int] = []
+    for i in sorted(range(len(scores)), key=lambda i: (-scores[i].item(), i)):
+        if not kept or iou_of(boxes[i, None], boxes[kept]).amax() <= threshold:
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("block", [1, 16, 1024])
+def test_nms_is_greedy_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, block: int, threshold: float
+) -> None:
+    monkeypatch.setattr(boxes_module, "_NMS_BLOCK", block)
+    corner = torch.randint(0, 60, (200, 2)).float()
+    boxes = torch.cat([corner, corner + torch.randint(8, 20, (200, 2))], dim=1)
+    scores = (torch.rand(200) * 50).round()  # many ties
+    kept = greedy_nms(boxes, scores, threshold)
+    assert nms(boxes, scores, threshold).tolist() == kept
+    assert nms(boxes, scores, threshold, limit=17).tolist() == kept[:17]
+
+
+def test_nms_of_nothing_is_nothing() -> None:
+    assert nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+    assert nms(BOX, torch.zeros(1), 0.5, limit=0).tolist() == []
+
+
+def test_nms_with_a_limit_looks_at_no_more_boxes_than_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+
+    def counting(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        looked.append(len(b))
+        return iou_of(a, b)
+
+    monkeypatch.setattr(boxes_module, "iou_of", counting)
+    left = torch.arange(20_000) * 20.0
+    boxes = torch.stack([left, left * 0, left + 10, left * 0 + 10], dim=1)
+    assert nms(boxes, -left, 0.5, limit=3).tolist() == [0, 1, 2]
+    assert 3 <= sum(looked) < 2_000

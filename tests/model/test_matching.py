@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+import model.matching as matching
+from model.boxes import area_of, intersection_of, iou_of
 from model.errors import InputError
 from model.matching import BACKGROUND, IGNORED, Matching, match_anchors
 
@@ -93,3 +95,52 @@ def test_share_is_of_the_anchor_not_of_the_region() -> None:
 def test_bad_rule_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match="accepted is 0 <"):
         Matching(**change)  # type: ignore[arg-type]
+
+
+def dense_matches(
+    anchors: torch.Tensor, boxes: torch.Tensor, ignored: torch.Tensor, rule: Matching
+) -> torch.Tensor:
+    """The rule over the whole [N, M] matrix at once, anchor by anchor where it is intricate."""
+    iou = iou_of(anchors, boxes)
+    best, nearest = iou.max(dim=1)
+    index = torch.where(best >= rule.foreground, nearest, IGNORED)
+    index[best < rule.background] = BACKGROUND
+    if rule.low_quality:
+        best_of_box = iou.amax(dim=0)
+        for anchor in (index < 0).nonzero()[:, 0]:
+            own = (iou[anchor] == best_of_box) & (best_of_box > 0) & (best_of_box < rule.foreground)
+            if own.any():
+                index[anchor] = (iou[anchor] * own).argmax()
+    inside = intersection_of(anchors, ignored)[:, 0] / area_of(anchors)
+    index[(index == BACKGROUND) & (inside >= rule.ignore_ioa)] = IGNORED
+    return index
+
+
+@pytest.mark.parametrize("low_quality", [True, False])
+@pytest.mark.parametrize("piece", [1, 70, 1 << 20])
+def test_pieces_give_exactly_what_the_whole_overlap_matrix_gives(
+    monkeypatch: pytest.MonkeyPatch, piece: int, low_quality: bool
+) -> None:
+    monkeypatch.setattr(matching, "chunk_elements", lambda device: piece)
+    corner = (torch.rand(300, 2) * 60).round()  # many ties
+    anchors = torch.cat([corner, corner + 10 + (torch.rand(300, 2) * 3).round() * 10], dim=1)
+    corner = (torch.rand(12, 2) * 60).round()
+    boxes = torch.cat([corner, corner + 3 + (torch.rand(12, 2) * 8).round() * 5], dim=1)
+    crowd = torch.tensor([[0.0, 0.0, 25.0, 25.0]])
+    rule = Matching(low_quality=low_quality)
+    found = match_anchors(anchors, boxes, crowd, rule).box_index
+    assert found.tolist() == dense_matches(anchors, boxes, crowd, rule).tolist()
+    assert {BACKGROUND, IGNORED} < set(found.tolist())
+
+
+def test_no_overlap_matrix_of_all_anchors_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counting(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(a) * len(b))
+        return iou_of(a, b)
+
+    monkeypatch.setattr(matching, "iou_of", counting)
+    corner = torch.rand(30_000, 2) * 500
+    match_anchors(torch.cat([corner, corner + 32], dim=1), torch.rand(50, 4) + BOX, NONE)
+    assert 0 < max(sizes) <= 1 << 16
