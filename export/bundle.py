@@ -24,7 +24,6 @@ from export.manifest import (
     Thresholds,
     manifest_of,
     read_bundle,
-    sha256_of,
     write_manifest,
 )
 from export.measure import measured_ap
@@ -35,6 +34,7 @@ from export.view import ExportedView
 from model.checkpoint import Checkpoint
 from model.data.records import DataSet
 from model.errors import InputError
+from model.files import sha256_of
 from model.letterbox import Canvas, group_canvases
 
 CALIBRATION_PICTURES = 64
@@ -117,7 +117,6 @@ def _graphs(
     say: Callable[[str], None],
 ) -> tuple[list[Graph], dict[str, Any]]:
     canvases = draft.canvases_by_scale
-    main = canvases[draft.default_scale]
     batches = list(_verification_batches(draft, rule.calibration))
     graphs: list[Graph] = []
     metrics: dict[str, Any] = {}
@@ -135,7 +134,7 @@ def _graphs(
             model = checkpoint.build()
             model = model.half() if precision == "fp16" else model
             view = ExportedView(model, draft.mean, draft.std, draft.thresholds)
-            proto = to_onnx(view, main[0])
+            proto = to_onnx(view)
         protos[precision] = proto
         onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision)})
         proto.producer_name = "retinaserve"

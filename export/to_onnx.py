@@ -8,6 +8,7 @@ import warnings
 import onnx
 import torch
 from onnx import numpy_helper
+from onnxscript import optimizer
 
 from export.nms import TRANSLATION
 from export.view import ExportedView
@@ -17,16 +18,21 @@ OPSET = 18
 INPUTS = ("images", "image_sizes", "score_threshold", "iou_threshold")
 OUTPUTS = ("num_detections", "boxes", "scores", "classes")
 
+TRACED = Canvas(288, 416)
+"""The example: no level has a side of 1, which group norm's trace takes for a constant."""
 
-def to_onnx(view: ExportedView, canvas: Canvas) -> onnx.ModelProto:
-    """The view as an ONNX graph for any batch size and any canvas; `canvas` is the example traced.
+NO_LIMIT = 2**40
+
+
+def to_onnx(view: ExportedView) -> onnx.ModelProto:
+    """The view as an ONNX graph for any batch size and any canvas.
 
     The thresholds are optional inputs: initializers that a caller may override.
     """
     thresholds = view.thresholds
     example = (
-        torch.zeros((2, *canvas, 3), dtype=torch.uint8),  # a batch of 1 would be baked in
-        torch.tensor([list(canvas)] * 2),
+        torch.zeros((2, *TRACED, 3), dtype=torch.uint8),  # a batch of 1 would be baked in
+        torch.tensor([list(TRACED)] * 2),
         torch.tensor([thresholds.score_threshold]),
         torch.tensor([thresholds.iou_threshold]),
     )
@@ -48,6 +54,8 @@ def to_onnx(view: ExportedView, canvas: Canvas) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
+    # Once more, of any size: a convolution's weights times its norm's scale are constants.
+    optimizer.optimize(program.model, input_size_limit=NO_LIMIT, output_size_limit=NO_LIMIT)
     proto = program.model_proto
     for name in ("score_threshold", "iou_threshold"):
         default = torch.tensor([getattr(thresholds, name)]).numpy()

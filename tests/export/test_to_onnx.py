@@ -24,8 +24,8 @@ from model.normalise import normalise
 from model.postprocess import Detections, detections_of
 from model.retinanet import RetinaNet
 
-TRACED = Canvas(96, 128)
-"""The canvas that `tiny_bundle` is traced with."""
+CANVAS = Canvas(96, 128)
+"""One of `tiny_bundle`'s."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def assert_agree(found: Detections, expected: Detections) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("canvas", [TRACED, Canvas(160, 64), Canvas(64, 224)], ids=str)
+@pytest.mark.parametrize("canvas", [CANVAS, Canvas(160, 64), Canvas(64, 224)], ids=str)
 def test_equals_the_oracle(
     session: onnxruntime.InferenceSession, model: RetinaNet, canvas: Canvas, count: int
 ) -> None:
@@ -95,7 +95,7 @@ def test_thresholds_default_to_the_manifests(
     assert [given.name for given in session.get_inputs()] == ["images", "image_sizes"]
     names = {given.name for given in session.get_overridable_initializers()}
     assert names == {"score_threshold", "iou_threshold"}
-    feed = feed_of(batch_of(TRACED, 1))
+    feed = feed_of(batch_of(CANVAS, 1))
     thresholds = tiny_bundle.manifest.thresholds
     given = {
         "score_threshold": np.array([thresholds.score_threshold], np.float32),
@@ -109,7 +109,7 @@ def test_thresholds_default_to_the_manifests(
 def test_given_thresholds_are_heeded(
     session: onnxruntime.InferenceSession, model: RetinaNet, score: float, iou: float
 ) -> None:
-    batch = batch_of(TRACED, 1)
+    batch = batch_of(CANVAS, 1)
     given = {
         "score_threshold": np.array([score], np.float32),
         "iou_threshold": np.array([iou], np.float32),
@@ -122,7 +122,7 @@ def test_given_thresholds_are_heeded(
 def test_rows_past_the_count_are_blank_and_the_others_are_not(
     session: onnxruntime.InferenceSession,
 ) -> None:
-    counts, boxes, scores, classes = session.run(None, feed_of(batch_of(TRACED, 3)))
+    counts, boxes, scores, classes = session.run(None, feed_of(batch_of(CANVAS, 3)))
     assert (counts > 0).all()
     assert (counts < 300).all()
     for i, count in enumerate(counts):
@@ -136,7 +136,7 @@ def test_rows_past_the_count_are_blank_and_the_others_are_not(
 
 def test_nothing_above_the_threshold_gives_no_rows(session: onnxruntime.InferenceSession) -> None:
     given = {"score_threshold": np.array([0.9999], np.float32)}
-    counts, _, _, classes = session.run(None, feed_of(batch_of(TRACED, 2)) | given)
+    counts, _, _, classes = session.run(None, feed_of(batch_of(CANVAS, 2)) | given)
     assert counts.tolist() == [0, 0]
     assert (classes == -1).all()
 
@@ -189,7 +189,7 @@ def test_nothing_of_the_decode_is_rounded_or_looped(graph: bytes) -> None:
 def test_identical_images_find_the_same_in_any_batch(
     session: onnxruntime.InferenceSession,
 ) -> None:
-    batch = batch_of(TRACED, 3)
+    batch = batch_of(CANVAS, 3)
     together = list(rows(session.run(None, feed_of(batch))))
     for entry, found in zip(batch, together, strict=True):
         (alone,) = rows(session.run(None, entry.feed))
@@ -201,7 +201,7 @@ def test_identical_images_find_the_same_in_any_batch(
 def test_no_two_boxes_of_a_class_overlap_past_the_threshold(
     session: onnxruntime.InferenceSession,
 ) -> None:
-    (found,) = rows(session.run(None, feed_of(batch_of(TRACED, 1))))
+    (found,) = rows(session.run(None, feed_of(batch_of(CANVAS, 1))))
     same = found.classes[:, None] == found.classes[None, :]
     overlaps = iou_of(found.boxes, found.boxes).fill_diagonal_(0.0)
     assert float(overlaps[same].max()) <= 0.5 + 1e-5

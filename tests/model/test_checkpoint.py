@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,59 @@ def test_class_names_must_be_as_many_as_the_classes(
     checkpoint.classes = ("cat",)
     save_checkpoint(tmp_path / "a.pt", checkpoint)
     with pytest.raises(InputError, match="1 class names for 2 classes"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_checkpoint_from_before_the_newer_fields_has_the_papers(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    save_checkpoint(tmp_path / "a.pt", checkpoint_of(state))
+    raw = torch.load(tmp_path / "a.pt", weights_only=True)
+    for name in ("norm", "norm_eps", "stride_in_1x1", "head_norm", "p6_from"):
+        del raw["architecture"][name]
+    torch.save(raw, tmp_path / "old.pt")
+    found = load_checkpoint(tmp_path / "old.pt").architecture
+    assert (found.norm, found.norm_eps, found.stride_in_1x1) == ("frozen", 1e-5, False)
+    assert (found.head_norm, found.p6_from) == ("none", "c5")
+
+
+def test_every_architecture_comes_back_as_it_was(tmp_path: Path) -> None:
+    other = Architecture(
+        2,
+        "resnet50",
+        head_width=64,
+        head_depth=1,
+        norm="trained",
+        norm_eps=1e-3,
+        stride_in_1x1=True,
+        head_norm="group",
+        p6_from="p5",
+    )
+    state = RetinaNet(other).state_dict()
+    counter = "backbone.bn1.num_batches_tracked"
+    state[counter] = torch.tensor(7)
+    save_checkpoint(tmp_path / "a.pt", Checkpoint(other, ("cat", "dog"), state))
+    found = load_checkpoint(tmp_path / "a.pt")
+    assert found.architecture == other
+    assert found.build().state_dict()[counter] == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"norm": "trained"}, r"backbone\.features\.0\.1\.num_batches_tracked"),
+        ({"p6_from": "p5"}, r"fpn\.p6\.weight"),
+        ({"head_norm": "group"}, r"box_head\.tower\.0\.bias"),
+    ],
+)
+def test_weights_that_another_field_speaks_of_are_refused(
+    tmp_path: Path, change: dict[str, Any], key: str
+) -> None:
+    ours = Architecture(2, "mobilenet_v2", head_width=64, head_depth=1)
+    checkpoint = Checkpoint(ours, ("cat", "dog"), RetinaNet(ours).state_dict())
+    checkpoint.architecture = replace(ours, **change)
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    with pytest.raises(InputError, match=rf"a\.pt: {key} does not fit"):
         load_checkpoint(tmp_path / "a.pt")
 
 

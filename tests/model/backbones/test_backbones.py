@@ -1,4 +1,4 @@
-"""Backbones: torchvision's keys and shapes, constant statistics, loading weights."""
+"""Backbones: torchvision's keys and shapes, and a signal that keeps its size."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from model.backbones.norm import FrozenBatchNorm2d
-from model.backbones.registry import BACKBONES, build_backbone, load_backbone_weights
+from model.backbones.norm import BackboneNorm
+from model.backbones.registry import BACKBONES, build_backbone
 from model.errors import InputError
 
 # Parameters of torchvision's classifiers without the last layer (MobileNetV2: without features.18).
@@ -53,6 +52,12 @@ def test_every_backbone_is_counted_here() -> None:
     assert set(BACKBONES) == set(PARAMETERS)
 
 
+def test_every_backbone_is_on_its_page_with_its_file() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "backbones.md").read_text(encoding="utf-8")
+    for name, kind in BACKBONES.items():
+        assert f"| `{name}` | `{kind.imagenet}` |" in page
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_count_is_torchvisions(name: str) -> None:
     counted = [
@@ -84,98 +89,36 @@ def test_bottleneck_stride_is_on_the_3x3_convolution() -> None:
     assert block.get_submodule("conv2").stride == (2, 2)
 
 
+def test_msra_bottleneck_has_its_stride_on_the_first_1x1_convolution() -> None:
+    with torch.device("meta"):
+        backbone = build_backbone("resnet50", stride_in_1x1=True)
+    block = backbone.get_submodule("layer2.0")
+    assert block.get_submodule("conv1").stride == (2, 2)
+    assert block.get_submodule("conv2").stride == (1, 1)
+    assert block.get_submodule("downsample.0").stride == (2, 2)
+    features = backbone(torch.zeros(1, 3, 64, 96, device="meta"))
+    assert [tuple(f.shape[2:]) for f in features] == [(8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet34"])
+def test_stride_in_1x1_needs_bottlenecks(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} has no bottlenecks; accepted are resnet50, res"):
+        build_backbone(name, stride_in_1x1=True)
+
+
+@pytest.mark.parametrize("norm", ["frozen", "trained"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50"])
+def test_random_weights_neither_shrink_nor_blow_up_the_signal(
+    name: str, norm: BackboneNorm
+) -> None:
+    backbone = build_backbone(name, norm)
+    with torch.no_grad():
+        features = backbone(torch.randn(2, 3, 64, 64))
+    # Frozen norm leaves the sums of 16 residual blocks as they are.
+    bounds = (0.5, 2.5) if norm == "trained" else (0.5, 30)
+    assert all(bounds[0] < feature.std().item() < bounds[1] for feature in features)
+
+
 def test_unknown_backbone_lists_the_accepted_ones() -> None:
     with pytest.raises(InputError, match="'vgg16': accepted are mobilenet_v2, resnet18"):
         build_backbone("vgg16")
-
-
-def test_frozen_norm_is_the_affine_of_its_statistics() -> None:
-    norm = FrozenBatchNorm2d(1)
-    norm.load_state_dict(
-        {
-            "weight": torch.tensor([3.0]),
-            "bias": torch.tensor([0.5]),
-            "running_mean": torch.tensor([2.0]),
-            "running_var": torch.tensor([4.0]),
-        }
-    )
-    # By hand: 8 less the mean is 6, over the deviation 2 is 3, times 3 plus .5.
-    assert norm(torch.full((1, 1, 1, 1), 8.0)).item() == pytest.approx(9.5, abs=1e-4)
-
-
-def test_frozen_norm_never_changes_in_training() -> None:
-    norm = FrozenBatchNorm2d(2).train()
-    before = {key: value.clone() for key, value in norm.state_dict().items()}
-    norm(torch.randn(4, 2, 3, 3) * 10 + 5)
-    assert all(torch.equal(before[key], value) for key, value in norm.state_dict().items())
-    assert not list(norm.parameters())
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MobileNetV2 classifier's file, as torchvision would write it."""
-    torch.manual_seed(1)
-    state: dict[str, Tensor] = {}
-    for key, value in build_backbone("mobilenet_v2").state_dict().items():
-        state[key] = torch.randn_like(value)
-        if key.endswith("running_var"):
-            state[key.replace("running_var", "num_batches_tracked")] = torch.tensor(7)
-    state["features.18.0.weight"] = torch.zeros(2, 2)
-    state["classifier.1.weight"] = torch.zeros(2, 2)
-    path = tmp_path_factory.mktemp("weights") / "mobilenet.pth"
-    torch.save(state, path)
-    return path
-
-
-def test_weights_load_and_the_classifier_is_left_aside(weights: Path) -> None:
-    backbone = build_backbone("mobilenet_v2")
-    load_backbone_weights(backbone, weights)
-    given = torch.load(weights, weights_only=True)
-    state = backbone.state_dict()
-    assert all(torch.equal(value, given[key]) for key, value in state.items())
-
-
-def test_weights_of_another_backbone_are_refused(weights: Path) -> None:
-    with pytest.raises(InputError, match=r"mobilenet\.pth: no 'bn1\.bias'.*another backbone"):
-        load_backbone_weights(build_backbone("resnet18"), weights)
-
-
-def test_unexpected_key_is_named(weights: Path, tmp_path: Path) -> None:
-    state = torch.load(weights, weights_only=True)
-    torch.save({**state, "features.17.extra": torch.zeros(1)}, tmp_path / "more.pth")
-    with pytest.raises(InputError, match=r"unexpected 'features\.17\.extra'"):
-        load_backbone_weights(build_backbone("mobilenet_v2"), tmp_path / "more.pth")
-
-
-def test_key_of_another_shape_is_named(weights: Path, tmp_path: Path) -> None:
-    state = torch.load(weights, weights_only=True)
-    torch.save({**state, "features.0.0.weight": torch.zeros(8, 3, 3, 3)}, tmp_path / "half.pth")
-    with pytest.raises(InputError, match=r"features\.0\.0\.weight has shape \(8, 3, 3, 3\)"):
-        load_backbone_weights(build_backbone("mobilenet_v2"), tmp_path / "half.pth")
-
-
-def test_truncated_weights_are_refused_in_one_line(weights: Path, tmp_path: Path) -> None:
-    cut = tmp_path / "cut.pth"
-    cut.write_bytes(weights.read_bytes()[:100_000])
-    with pytest.raises(InputError, match=r"cut\.pth: not a weights file: accepted is") as caught:
-        load_backbone_weights(build_backbone("mobilenet_v2"), cut)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"model": {"a": 1}}])
-def test_file_without_a_state_dict_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"other\.pth: holds no state dict"):
-        load_backbone_weights(build_backbone("mobilenet_v2"), tmp_path / "other.pth")
-
-
-def test_missing_weights_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.pth: no such weights file"):
-        load_backbone_weights(build_backbone("mobilenet_v2"), tmp_path / "none.pth")
-
-
-def test_real_imagenet_weights_load(backbones: Path) -> None:
-    backbone = build_backbone("mobilenet_v2")
-    load_backbone_weights(backbone, backbones / "mobilenet_v2_imagenet_backbone.pth")
-    # Its batch norm was folded into the convolutions, see the data's README.
-    assert backbone.state_dict()["features.0.1.running_mean"].eq(0).all()
