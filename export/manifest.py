@@ -5,7 +5,6 @@ No torch and no onnx here: the service reads bundles with this file alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from model.errors import InputError
-from model.files import whole_file
+from model.files import sha256_of, whole_file
 from model.geometry import STRIDES, AnchorSpec
 from model.letterbox import LONG_SIDE_CAP, Canvas
 
@@ -231,9 +230,3 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     with whole_file(folder / MANIFEST_FILE) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def sha256_of(path: Path) -> str:
-    """The file's SHA-256 as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from model.errors import InputError
 
@@ -22,6 +22,8 @@ STRIDES = (8, 16, 32, 64, 128)
 CANVAS_MULTIPLE = 32
 """Both sides of a canvas are multiples of this: the x2 upsampling of the pyramid needs it."""
 
+AnchorRounding = Literal["none", "torchvision"]
+
 MAX_LOG_RATIO = math.log(1000.0 / 16.0)
 """Bound on the predicted log dw and log dh, so that exp() cannot overflow."""
 
@@ -33,6 +35,7 @@ class AnchorSpec:
     `sizes`: square root of the anchor area on P3..P7, canvas pixels, for scale 1.
     `scales`: sub-octave factors on the size. `ratios`: height / width.
     `offset`: where a location's anchors are centred, in strides from its top left corner.
+    `rounding`: `torchvision` cuts size * scale to whole pixels and rounds half of each side.
     Source: Focal Loss paper, sec. 4, 'Anchors': areas 32^2 to 512^2, scales 2^0, 2^(1/3), 2^(2/3),
     ratios 1:2, 1:1, 2:1. The paper does not say where a cell's centre is: .5 keeps the grid
     symmetric under flips; detectron2 and torchvision use 0.
@@ -42,6 +45,7 @@ class AnchorSpec:
     scales: tuple[float, ...] = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     offset: float = 0.5
+    rounding: AnchorRounding = "none"
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -56,6 +60,13 @@ class AnchorSpec:
                 raise InputError(f"anchor {name} {values}: give one or more positive numbers")
         if not 0.0 <= self.offset < 1.0:
             raise InputError(f"anchor offset {self.offset}: accepted is 0 <= offset < 1")
+        if self.rounding not in get_args(AnchorRounding):
+            raise InputError(
+                f"anchor rounding {self.rounding!r}: accepted are "
+                f"{', '.join(get_args(AnchorRounding))}"
+            )
+        if not all(min(shape) > 0 for level in range(len(LEVELS)) for shape in self.shapes(level)):
+            raise InputError(f"anchor sizes {self.sizes}: too small to be rounded to whole pixels")
 
     @property
     def per_location(self) -> int:
@@ -64,12 +75,26 @@ class AnchorSpec:
 
     def shapes(self, level_index: int) -> list[tuple[float, float]]:
         """(width, height) of a location's anchors on one level, ratios slowest."""
-        size = self.sizes[level_index]
-        return [
-            (size * scale / math.sqrt(ratio), size * scale * math.sqrt(ratio))
+        sides = [self.sizes[level_index] * scale for scale in self.scales]
+        if self.rounding == "torchvision":
+            sides = [float(int(side)) for side in sides]
+        shapes = [
+            (side / math.sqrt(ratio), side * math.sqrt(ratio))
             for ratio in self.ratios
-            for scale in self.scales
+            for side in sides
         ]
+        if self.rounding == "torchvision":
+            # Half of 101 becomes 50, half of 203 becomes 102: torch too rounds to even.
+            shapes = [(2.0 * round(width / 2), 2.0 * round(height / 2)) for width, height in shapes]
+        return shapes
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, fields_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As before there was a rounding: bundles of then are read now, and those of now were then.
+        fields: dict[str, Any] = fields_of(self)
+        if self.rounding == "none":
+            del fields["rounding"]
+        return fields
 
 
 def grid_of_canvas(canvas: tuple[int, int], stride: int) -> tuple[int, int]:

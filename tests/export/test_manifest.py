@@ -16,10 +16,10 @@ from export.manifest import (
     Manifest,
     Thresholds,
     read_bundle,
-    sha256_of,
     write_manifest,
 )
 from model.errors import InputError
+from model.files import sha256_of
 from model.geometry import AnchorSpec
 from model.letterbox import Canvas
 

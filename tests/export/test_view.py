@@ -143,8 +143,15 @@ def test_equals_the_oracle_on_any_canvas(canvas: Canvas) -> None:
     assert_agree(random_scene(2, canvas=canvas))
 
 
-def test_equals_the_oracle_with_other_anchors() -> None:
-    spec = AnchorSpec((16.0, 32.0, 64.0, 128.0, 256.0), (1.0, 1.5), (0.4, 1.0, 2.5), offset=0.0)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        AnchorSpec((16.0, 32.0, 64.0, 128.0, 256.0), (1.0, 1.5), (0.4, 1.0, 2.5), offset=0.0),
+        AnchorSpec(offset=0.0, rounding="torchvision"),
+    ],
+    ids=["other sizes", "rounded"],
+)
+def test_equals_the_oracle_with_other_anchors(spec: AnchorSpec) -> None:
     assert_agree(random_scene(3, anchors=spec))
 
 

@@ -63,6 +63,15 @@ def test_offset_zero_centres_anchors_on_the_cell_corner() -> None:
     assert torch.allclose(first[:2], -first[2:])
 
 
+def test_torchvision_rounding_gives_whole_pixels() -> None:
+    spec = AnchorSpec(offset=0.0, rounding="torchvision")
+    levels = anchors_of_canvas((128, 256), spec)
+    assert levels[0][0].tolist() == [-23.0, -11.0, 23.0, 11.0]
+    # The second column of P6, its middle square: 64 pixels to the right, 322 wide.
+    assert levels[3][9 + 4].tolist() == [64.0 - 161.0, -161.0, 64.0 + 161.0, 161.0]
+    assert all(torch.equal(level, level.round()) for level in levels)
+
+
 def test_default_grid_is_symmetric_under_flips() -> None:
     canvas = (128, 256)
     for level, stride in zip(anchors_of_canvas(canvas), (8, 16, 32, 64, 128), strict=True):

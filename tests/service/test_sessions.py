@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.manifest import Bundle, BundleError, read_bundle, sha256_of, write_manifest
+from export.manifest import Bundle, BundleError, read_bundle, write_manifest
+from model.files import sha256_of
 from service.sessions import OnnxRuntimeSession, Session, SessionError
 
 

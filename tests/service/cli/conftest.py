@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.manifest import METADATA_KEY, Graph, Manifest, Thresholds, sha256_of, write_manifest
+from export.manifest import METADATA_KEY, Graph, Manifest, Thresholds, write_manifest
+from model.files import sha256_of
 from model.geometry import AnchorSpec
 
 SCORES = np.array([0.9, 0.5, 0.01], np.float32)
