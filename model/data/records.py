@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,7 +53,8 @@ class Record:
 class DataSet:
     """Labelled pictures with their class names, and the same labels as a COCO dictionary.
 
-    `dropped`: sentences about boxes that were left out.
+    `dropped`: sentences about boxes that were left out of both: a box without area can't be found,
+    so as ground truth it would keep every detector from an AP of 1.
     """
 
     name: str
@@ -73,8 +74,11 @@ class RecordBuilder:
         self.ignored: list[Sequence[float]] = []
         self.dropped: list[str] = []
 
-    def add(self, box: Sequence[float], class_index: int, ignored: bool, label: str) -> None:
-        """Adds an xyxy box clipped to the picture; one without area is refused or dropped."""
+    def add(self, box: Sequence[float], class_index: int, ignored: bool, label: str) -> bool:
+        """Adds an xyxy box clipped to the picture; one without area is refused or dropped.
+
+        False if it was dropped.
+        """
         height, width = self.size
         finite = all(map(math.isfinite, box))
         x1, y1, x2, y2 = (max(0.0, v) for v in box) if finite else (0.0,) * 4
@@ -89,11 +93,13 @@ class RecordBuilder:
                     f'{sentence}; mend it, or set bad_boxes = "drop" to train without such boxes'
                 )
             self.dropped.append(sentence)
-        elif ignored:
+            return False
+        if ignored:
             self.ignored.append(clipped)
         else:
             self.boxes.append(clipped)
             self.classes.append(class_index)
+        return True
 
     def record(self, image_id: int, source: Any) -> Record:
         """The finished record."""
@@ -105,6 +111,15 @@ class RecordBuilder:
             np.array(self.classes, np.int64),
             np.array(self.ignored, np.float32).reshape(-1, 4),
         )
+
+
+def refuse_repeated(values: Iterable[Any], what: str, where: str) -> None:
+    """InputError that names the first value that comes twice."""
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise InputError(f"{where}: {what} {value} is listed twice; list it once")
+        seen.add(value)
 
 
 def class_index_of(name: str, classes: Sequence[str], where: str) -> int:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.random import default_rng
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from model.criterion import Target
 from model.data.augment import Augmentation, augmented
+from model.data.plan import Plan, PlannedBatch
+from model.data.rare import repeat_factors
 from model.data.records import DataSet, Record, class_index_of
 from model.data.sources import Source
 from model.errors import InputError
-from model.letterbox import Canvas
+from model.letterbox import Canvas, letterbox
 
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """A record and the classes that it labels completely, bool [K]."""
+    """A record, the classes that it labels completely, bool [K], and its times in an epoch."""
 
     record: Record
-    complete: np.ndarray
+    complete: NDArray[np.bool_]
+    times: float
+
+
+class Draw(NamedTuple):
+    """A sample to come: its position in the stream, which picture, and on which canvas."""
+
+    position: int
+    picture: int
+    canvas: Canvas
 
 
 class Batch(NamedTuple):
@@ -37,59 +49,92 @@ class Batch(NamedTuple):
     names: list[str]
 
 
-def epoch_of(parts: Sequence[tuple[Source, DataSet]]) -> list[LabelledPicture]:
-    """The pictures of one epoch, each as often as its source repeats it.
+def epoch_of(
+    parts: Sequence[tuple[Source, DataSet]], rare_below: float = 0.0
+) -> list[LabelledPicture]:
+    """The pictures of all sources, shown as often as their source repeats them and as
+    `repeat_factors` says for the threshold `rare_below`, the one times the other.
 
     InputError if there are none, or if a source's `partial_below` names an unknown class.
     """
+    records = [record for _, data in parts for record in data.records]
+    if not records:
+        raise InputError(f"no pictures to train on in {', '.join(d.name for _, d in parts)}")
+    class_count = len(parts[0][1].classes)
+    factors = iter(repeat_factors([r.classes for r in records], class_count, rare_below).tolist())
     pictures = []
     for source, data in parts:
         for name in source.partial_below:
             class_index_of(name, data.classes, "partial_below")
         least = np.array([source.partial_below.get(name, 0) for name in data.classes])
         for record in data.records:
-            counts = np.bincount(record.classes, minlength=len(data.classes))
-            pictures += [LabelledPicture(record, counts >= least)] * source.repeat
-    if not pictures:
-        raise InputError(f"no pictures to train on in {', '.join(d.name for _, d in parts)}")
+            counts = np.bincount(record.classes, minlength=class_count)
+            times = source.repeat * next(factors)
+            pictures.append(LabelledPicture(record, counts >= least, times))
     return pictures
 
 
-class SampleStream(Dataset[tuple[Tensor, Tensor, Target, str]]):
-    """Sample number `position`, the same on every run, in every process, after every resume.
+class SampleStream(Dataset[Batch]):
+    """Training samples, the same on every run, in every process, after every resume.
 
-    Each epoch is a permutation of `pictures` drawn from (seed, epoch); each sample's augmentation
-    is drawn from (seed, position).
+    A sample's augmentation is drawn from (seed, its position); which picture it shows is the
+    plan's part. With one canvas every picture goes there; with several each goes to the one that
+    serving would choose for it, and the plan's groups are those canvases. A picture that is
+    transposed at random belongs to the transposed canvas as well: such canvases are one group, and
+    each of its batches is on one or the other.
     """
 
     def __init__(
         self,
-        pictures: list[LabelledPicture],
-        canvas: Canvas,
+        pictures: Sequence[LabelledPicture],
+        canvases: Sequence[Canvas],
         scale: int,
         rule: Augmentation,
         seed: int,
     ) -> None:
-        self.pictures, self.canvas, self.scale = pictures, canvas, scale
-        self.rule, self.seed = rule, seed
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        self.pictures, self.scale, self.rule, self.seed = pictures, scale, rule, seed
+        self.turning = len(canvases) > 1 and "transpose" in rule.flips
+        sizes = {entry.record.size for entry in pictures}
+        own = {size: letterbox(size, scale, canvases).canvas for size in sizes}
+        self.own_canvas = own
+        if self.turning:
+            own = {size: Canvas(min(canvas), max(canvas)) for size, canvas in own.items()}
+        self.canvases = sorted(set(own.values()))
+        self.groups = np.array([self.canvases.index(own[p.record.size]) for p in pictures])
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Target, str]:
-        epoch, index = divmod(position, len(self.pictures))
-        if self._order[0] != epoch:
-            order = default_rng([self.seed, 0, epoch]).permutation(len(self.pictures))
-            self._order = (epoch, order)
-        entry = self.pictures[self._order[1][index]]
+    def plan(self, batch_size: int) -> Plan:
+        """Which pictures make up batches of this many images."""
+        times = np.array([entry.times for entry in self.pictures])
+        return Plan(times, self.groups, batch_size, self.seed)
+
+    def draws(self, step: int, batch: PlannedBatch) -> list[Draw]:
+        """The samples of a step's planned batch."""
+        canvas = self.canvases[batch.group]
+        if self.turning and default_rng([self.seed, 2, step]).random() < 0.5:
+            canvas = Canvas(canvas.width, canvas.height)
+        first = step * len(batch.pictures)
+        return [Draw(first + i, int(n), canvas) for i, n in enumerate(batch.pictures)]
+
+    def __getitem__(self, draws: Sequence[Draw]) -> Batch:
+        """The batch of samples on one canvas."""
+        images, sizes, targets, names = zip(*map(self.sample, draws), strict=True)
+        return Batch(torch.stack(images), torch.stack(sizes), list(targets), list(names))
+
+    def sample(self, draw: Draw) -> tuple[Tensor, Tensor, Target, str]:
+        """Image, image size, target and name of one sample; see `Batch`."""
+        entry = self.pictures[draw.picture]
         record = entry.record
+        may_turn = self.turning and draw.canvas.height != draw.canvas.width
         sample = augmented(
             record.picture(),
             record.boxes,
             record.classes,
             record.ignored,
-            self.canvas,
+            draw.canvas,
             self.scale,
             self.rule,
-            default_rng([self.seed, 1, position]),
+            default_rng([self.seed, 1, draw.position]),
+            draw.canvas != self.own_canvas[record.size] if may_turn else None,
         )
         target = Target(
             torch.from_numpy(sample.boxes),
@@ -99,23 +144,3 @@ class SampleStream(Dataset[tuple[Tensor, Tensor, Target, str]]):
         )
         image, size = torch.from_numpy(sample.image), torch.tensor(sample.image_size)
         return image, size, target, str(record.source)
-
-
-class BatchPositions(Sampler[list[int]]):
-    """The positions of each training step's batch, from step `first` to before step `last`."""
-
-    def __init__(self, first: int, last: int, batch_size: int) -> None:
-        self.first, self.last, self.batch_size = first, last, batch_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.last):
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-
-def collate(samples: Sequence[tuple[Tensor, Tensor, Target, str]]) -> Batch:
-    """A batch of samples on one canvas."""
-    images, sizes, targets, names = zip(*samples, strict=True)
-    return Batch(torch.stack(images), torch.stack(sizes), list(targets), list(names))

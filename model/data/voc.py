@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from model.data.records import BadBoxes, DataSet, Record, RecordBuilder, as_coco, class_index_of
+from model.data.records import (
+    BadBoxes,
+    DataSet,
+    Record,
+    RecordBuilder,
+    as_coco,
+    class_index_of,
+    refuse_repeated,
+)
 from model.errors import InputError
 
 
@@ -50,6 +58,7 @@ def read_voc(
             builder.add((x1 - first_pixel, y1 - first_pixel, x2, y2), index, difficult, label)
         rows.append((builder.record(number, picture), name))
         dropped += builder.dropped
+    refuse_repeated((name for _, name in rows), "picture", str(names or annotations))
     records = [record for record, _ in rows]
     return DataSet(str(annotations), class_list, records, as_coco(rows, class_list), dropped)
 

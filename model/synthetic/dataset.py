@@ -24,9 +24,15 @@ class _Annotation(TypedDict):
 
 
 def write_scenes(
-    folder: Path, count: int, seed: int, size: tuple[int, int] = (480, 640), quality: int = 92
+    folder: Path,
+    count: int,
+    seed: int,
+    size: tuple[int, int] = (480, 640),
+    quality: int = 92,
+    share: float = 1.0,
 ) -> Path:
-    """The path of the COCO JSON of `count` scenes written under `folder`.
+    """The path of the COCO JSON of `count` scenes written under `folder`, each with `share` of
+    its cells.
 
     Images are `folder/images/drawn_00000.jpg` and so on, at JPEG `quality`; the JSON is
     `folder/annotations.json`, with category ids 1..3 in class index order. Every file is
@@ -34,14 +40,14 @@ def write_scenes(
     last, so if it is there, all is there.
     Scene i is drawn from a seed that depends on `seed` and i alone, so a larger `count`
     continues a smaller one.
-    Errors: InputError for a count below 1, a quality outside 1..100, a negative seed or a
-    side below 64.
+    Errors: InputError for a count below 1, a quality outside 1..100, a negative seed, a side
+    below 64 or a share outside 0..1.
     """
     if count < 1:
         raise InputError(f"scene count {count}: accepted are whole numbers from 1")
     if not 1 <= quality <= 100:
         raise InputError(f"JPEG quality {quality}: accepted are whole numbers from 1 to 100")
-    check_scene(seed, size)
+    check_scene(seed, size, share)
     images_folder = folder / "images"
     images_folder.mkdir(parents=True, exist_ok=True)
     path = folder / "annotations.json"
@@ -49,7 +55,7 @@ def write_scenes(
     images: list[dict[str, int | str]] = []
     annotations: list[_Annotation] = []
     for index in range(count):
-        scene = draw_scene(scene_seed(seed, index), size)
+        scene = draw_scene(scene_seed(seed, index), size, share)
         name = f"drawn_{index:05d}.jpg"
         _write_jpeg(scene, images_folder / name, quality)
         images.append({"id": index + 1, "file_name": name, "width": size[1], "height": size[0]})

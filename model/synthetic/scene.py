@@ -37,19 +37,21 @@ class Scene:
     class_indices: NDArray[np.int64]
 
 
-def draw_scene(seed: int, size: tuple[int, int] = (480, 640)) -> Scene:
+def draw_scene(seed: int, size: tuple[int, int] = (480, 640), share: float = 1.0) -> Scene:
     """The scene that `seed` stands for, of `size` (height, width); the same on every call.
 
     Cells keep their size relative to the shorter side, so a smaller scene is a smaller
-    picture of the same field of view.
-    Errors: InputError for a side below 64 or a negative seed.
+    picture of the same field of view. Each cell is left out with probability 1 - `share`.
+    Errors: InputError for a side below 64, a negative seed or a share outside 0..1.
     """
-    check_scene(seed, size)
+    check_scene(seed, size, share)
     height, width = size
     rng = np.random.default_rng(seed)
     look = draw_look(rng, min(height, width))
     density = np.zeros((3, height, width), dtype=np.float32)
     cells = place_cells(rng, (height, width), look)
+    if share < 1:
+        cells = [cell for cell in cells if rng.random() < share]
     patches = [paint_cell(rng, cell, look) for cell in cells]
     for patch in patches:
         patch.lay_over(density)
@@ -63,7 +65,7 @@ def draw_scene(seed: int, size: tuple[int, int] = (480, 640)) -> Scene:
     )
 
 
-def check_scene(seed: int, size: tuple[int, int]) -> None:
+def check_scene(seed: int, size: tuple[int, int], share: float = 1.0) -> None:
     """Nothing, if a scene can be drawn; else an InputError that says what is accepted."""
     if min(size) < SMALLEST_SIDE_PX:
         raise InputError(
@@ -72,6 +74,8 @@ def check_scene(seed: int, size: tuple[int, int]) -> None:
         )
     if seed < 0:
         raise InputError(f"scene seed {seed}: accepted are whole numbers from 0")
+    if not 0.0 <= share <= 1.0:
+        raise InputError(f"share of cells {share}: accepted are 0 to 1")
 
 
 def paint_cell(rng: np.random.Generator, cell: PlacedCell, look: Look) -> Patch:

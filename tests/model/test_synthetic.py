@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from model.errors import InputError
 from model.synthetic.classes import PLATELET, RED, WHITE
 from model.synthetic.dataset import scene_seed, write_scenes
 from model.synthetic.look import Look, draw_look
@@ -80,6 +81,25 @@ def test_too_small_size_is_refused_and_named(size: tuple[int, int]) -> None:
 def test_negative_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="seed -1: accepted are whole numbers from 0"):
         draw_scene(-1, SMALL)
+
+
+def test_share_leaves_out_cells_and_moves_none() -> None:
+    whole, sparse = (draw_scene(3, SMALL, share) for share in (1.0, 0.4))
+    kept = {tuple(box) for box in sparse.boxes.tolist()}
+    assert kept < {tuple(box) for box in whole.boxes.tolist()}
+    assert kept
+
+
+def test_share_of_nothing_is_an_empty_scene() -> None:
+    scene = draw_scene(3, SMALL, share=0.0)
+    assert scene.boxes.shape == (0, 4)
+    assert scene.image.shape == (*SMALL, 3)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"accepted are 0 to 1"):
+        draw_scene(3, SMALL, share)
 
 
 def test_circle_has_the_box_of_a_circle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -181,8 +182,142 @@ def test_callers_boxes_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("seed", "crc", "size", "boxes", "ignored"),
+    [
+        (1, 3940984564, (64, 96), [[20.56, 0.83, 52.89, 55.0]], [[63.67, 0.0, 96.0, 22.5]]),
+        (
+            2,
+            3390821737,
+            (64, 71),
+            [[15.78, 0.0, 39.44, 24.5], [3.94, 40.33, 69.42, 64.0]],
+            [[47.33, 0.0, 71.0, 0.75]],
+        ),
+        (
+            3,
+            2282049441,
+            (64, 51),
+            [[22.67, 2.67, 39.67, 31.0], [1.13, 42.33, 48.17, 63.87]],
+            [[0.0, 0.0, 17.0, 14.0]],
+        ),
+    ],
+)
+def test_samples_without_crop_are_those_of_the_first_release(
+    seed: int,
+    crc: int,
+    size: tuple[int, int],
+    boxes: list[list[float]],
+    ignored: list[list[float]],
+) -> None:
+    y, x = np.mgrid[0:90, 0:120]
+    picture = Image.fromarray(np.stack([2 * x, 2 * y, x * y % 256], -1).astype(np.uint8))
+    found = augmented(
+        picture,
+        np.array([[10, 20, 60, 50], [80, 5, 118, 88]], np.float32),
+        np.array([1, 0]),
+        np.array([[0, 60, 30, 90]], np.float32),
+        Canvas(64, 96),
+        64,
+        Augmentation(
+            flips=("horizontal", "vertical", "transpose"), scale_jitter=(0.5, 2.0), colour=0.5
+        ),
+        default_rng([7, 1, seed]),
+    )
+    assert zlib.crc32(found.image.tobytes()) == crc
+    assert found.image_size == size
+    assert found.boxes == pytest.approx(np.array(boxes), abs=0.01)
+    assert found.ignored == pytest.approx(np.array(ignored), abs=0.01)
+
+
+CROP = Augmentation(flips=(), crop=1.0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_crop_holds_the_centre_of_a_box_on_its_pixels(seed: int) -> None:
+    found = augment((20, 60, 40, 80), (120, 90), Canvas(96, 128), 96, CROP, default_rng(seed))
+    assert len(found.boxes) + len(found.ignored) == 1
+    (box,) = np.concatenate([found.boxes, found.ignored])
+    assert np.abs(box - measured(found.image)).max() <= 1.0
+    # The centre is inside, so a quarter of the box is, whole pixels apart; and the window is 30 %
+    # of the area or more, so the box is enlarged 1 / sqrt(.3) times at most on top of 96 / 90.
+    assert 9 <= min(box[2:] - box[:2]) <= max(box[2:] - box[:2]) <= 20 * 96 / 90 * 0.3**-0.5 * 1.2
+
+
+def test_crop_is_fitted_into_the_canvas_whole() -> None:
+    sizes = set()
+    for seed in range(40):
+        found = augment((20, 60, 40, 80), (120, 90), Canvas(96, 128), 96, CROP, default_rng(seed))
+        height, width = found.image_size
+        # One of the sides fills the canvas, or the shorter one is of the scale.
+        assert height == 96 or width == 128 or min(height, width) == 96
+        sizes.add(found.image_size)
+    assert len(sizes) > 10
+
+
+def test_crop_of_a_picture_without_boxes_lies_anywhere() -> None:
+    y, x = np.mgrid[0:90, 0:120]
+    picture = Image.fromarray(np.stack([x, y, x], -1).astype(np.uint8))
+    corners = set()
+    for seed in range(20):
+        found = augmented(
+            picture,
+            NO_BOXES,
+            np.zeros(0, np.int64),
+            NO_BOXES,
+            Canvas(96, 128),
+            96,
+            CROP,
+            default_rng(seed),
+        )
+        assert found.boxes.shape == (0, 4)
+        corners.add(tuple(found.image[0, 0, :2].tolist()))
+    assert len(corners) > 10
+
+
+def test_crop_happens_as_often_as_it_is_asked_for() -> None:
+    rule = Augmentation(flips=(), crop=0.25)
+    plain = augment((20, 60, 40, 80), (120, 90), Canvas(96, 128), 96, Augmentation(flips=()))
+    same = [
+        np.array_equal(
+            augment((20, 60, 40, 80), (120, 90), Canvas(96, 128), 96, rule, default_rng(s)).image,
+            plain.image,
+        )
+        for s in range(100)
+    ]
+    # Of 100 fair draws at .75, 75 +- 13 is three deviations.
+    assert 62 <= sum(same) <= 88
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (3, 2)])
+def test_crop_of_a_tiny_picture_is_a_picture(size: tuple[int, int]) -> None:
+    for seed in range(10):
+        box = (0, 0, size[0], size[1])
+        found = augment(box, size, Canvas(32, 32), 32, CROP, default_rng(seed))
+        assert min(found.image_size) >= 1
+        assert len(found.boxes) + len(found.ignored) == 1
+
+
+@pytest.mark.parametrize(("turned", "size"), [(True, (64, 48)), (False, (48, 64))])
+def test_canvas_may_decide_about_the_transposition(turned: bool, size: tuple[int, int]) -> None:
+    rule = Augmentation(flips=("transpose",))
+    for seed in range(5):
+        found = augmented(
+            Image.new("RGB", (64, 48)),
+            NO_BOXES,
+            np.zeros(0, np.int64),
+            NO_BOXES,
+            Canvas(64, 64),
+            48,
+            rule,
+            default_rng(seed),
+            turned,
+        )
+        assert found.image_size == size
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"crop": 1.5}, "crop 1.5: accepted are 0 to 1"),
         ({"scale_jitter": (2.0, 1.0)}, "scale_jitter"),
         ({"scale_jitter": (0.0, 1.0)}, "scale_jitter"),
         ({"colour": 1.5}, "colour 1.5: accepted are 0 to 1"),

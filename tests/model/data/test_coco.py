@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from model.data.coco import read_coco
 from model.errors import InputError
+from model.evaluation.coco_metrics import ImageDetections, coco_metrics
 
 
 def labels() -> dict[str, Any]:
@@ -89,6 +91,54 @@ def test_bad_box_is_dropped_on_request(folder: Path) -> None:
     assert len(data.dropped) == 1
 
 
+def test_dropped_box_is_no_ground_truth_of_the_evaluation(folder: Path) -> None:
+    coco = labels()
+    coco["annotations"][0]["bbox"] = [10, 20, 0, 5]
+    data = read_coco(write(folder, coco), folder, bad_boxes="drop")
+    assert [note["bbox"] for note in data.coco["annotations"]] == [
+        [0.5, 0, 9.5, 10],
+        [50, 0, 50, 50],
+    ]
+    # Were it there, finding the other box of the class would give half an AP.
+    coco["annotations"][0]["category_id"] = 3
+    data = read_coco(write(folder, coco), folder, bad_boxes="drop")
+    found = ImageDetections(
+        np.array([[0.5, 0, 10, 10]], np.float32), np.array([0.9], np.float32), np.array([0])
+    )
+    assert coco_metrics(data.coco, data.classes, {139: found})["AP"] == 1.0
+
+
+def test_evaluation_keeps_ids_crowds_and_boxes_beyond_the_picture(folder: Path) -> None:
+    coco = labels()
+    coco["annotations"][0].update(bbox=[90, 20, 30, 5], id=0)
+    coco["annotations"][1].update(id=0)
+    notes = read_coco(write(folder, coco), folder).coco["annotations"]
+    assert [(n["id"], n["image_id"], n["category_id"], n["iscrowd"]) for n in notes] == [
+        (1, 139, 90, 0),
+        (2, 139, 3, 0),
+        (3, 139, 3, 1),
+    ]
+    assert notes[0]["bbox"] == [90, 20, 30, 5]
+
+
+@pytest.mark.parametrize(
+    ("area", "kept"),
+    [(120.5, 120.5), (0, 150), (-4, 150), (float("nan"), 150), (float("inf"), 150), (None, 150)],
+)
+def test_area_that_is_no_area_is_the_box(folder: Path, area: object, kept: float) -> None:
+    coco = labels()
+    coco["annotations"][0]["area"] = area
+    data = read_coco(write(folder, coco), folder)
+    assert data.coco["annotations"][0]["area"] == kept
+
+
+def test_outlines_are_not_kept(folder: Path) -> None:
+    coco = labels()
+    coco["annotations"][0]["segmentation"] = [[1, 2, 3, 4, 5, 6]]
+    data = read_coco(write(folder, coco), folder)
+    assert "segmentation" not in data.coco["annotations"][0]
+
+
 def test_missing_picture_is_named(folder: Path) -> None:
     (folder / "b.png").unlink()
     with pytest.raises(InputError, match=r"labels\.json: picture .*b\.png is missing"):
@@ -119,7 +169,13 @@ def lacking(section: str, key: str) -> dict[str, Any]:
         (changed("annotations", bbox=[1, 2, 3, None]), r"annotations\[0\]: bbox must be"),
         (changed("annotations", image_id=5), "annotations of image id 5, which is not listed"),
         (changed("annotations", category_id=4), r"has category id 4; .* \[3, 90\]"),
-        (changed("images", id=7), "two images share an id"),
+        (changed("images", id=7), "image id 7 is listed twice"),
+        (changed("images", id=True), r"images\[0\] has id True; accepted is a whole number"),
+        (changed("images", file_name="b.png"), r"picture b\.png is listed twice"),
+        (changed("images", width=0), r"images\[0\] is 0x50; accepted are pixels from 1"),
+        (changed("categories", id=3), "category id 3 is listed twice"),
+        (changed("categories", name="car"), "category car is listed twice"),
+        (changed("annotations", iscrowd="0"), r"\[0\] has iscrowd '0'; accepted are 0 and 1"),
     ],
 )
 def test_malformed_labels_are_named(folder: Path, coco: Any, message: str) -> None:
@@ -145,6 +201,12 @@ def test_blood_cells_have_205_pictures_and_one_bad_box(cells: Path) -> None:
     # 2,805 boxes, one of them a point.
     assert sum(len(record.boxes) for record in data.records) == 2804
     assert len(data.dropped) == 1
+
+
+def test_blood_cells_are_evaluated_without_their_bad_box(cells: Path) -> None:
+    data = read_coco(cells / "val.json", cells / "images", bad_boxes="drop")
+    # 1,138 boxes, one of them a point.
+    assert len(data.coco["annotations"]) == 1137
 
 
 def test_blood_cells_bad_box_is_refused_by_name(cells: Path) -> None:

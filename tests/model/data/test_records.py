@@ -57,8 +57,8 @@ def test_bad_box_is_refused_with_file_class_and_box(box: tuple[float, ...]) -> N
 @pytest.mark.parametrize("box", BAD)
 def test_bad_box_is_dropped_on_request_and_reported(box: tuple[float, ...]) -> None:
     builder = RecordBuilder("a.jpg", SIZE, "drop")
-    builder.add(box, 0, False, "cat")
-    builder.add((0, 0, 5, 5), 0, False, "cat")
+    assert not builder.add(box, 0, False, "cat")
+    assert builder.add((0, 0, 5, 5), 0, False, "cat")
     assert builder.record(1, Path("a.jpg")).boxes.tolist() == [[0, 0, 5, 5]]
     assert len(builder.dropped) == 1
     assert "a.jpg: cat box" in builder.dropped[0]

@@ -62,12 +62,28 @@ def test_list_of_names_chooses_the_files(tmp_path: Path) -> None:
     assert [record.source.name for record in data.records] == ["c.png", "a.png"]
 
 
+def test_picture_named_twice_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("cat", 1, 2, 3, 4))
+    (tmp_path / "train.txt").write_text("a\na\n")
+    with pytest.raises(InputError, match=r"train\.txt: picture a\.png is listed twice"):
+        read_voc(tmp_path, tmp_path, names=tmp_path / "train.txt")
+
+
+def test_part_of_an_object_is_no_object(tmp_path: Path) -> None:
+    head = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part></object>"
+    write(tmp_path, "a", thing("person", 5, 6, 7, 8).replace("</object>", head))
+    data = read_voc(tmp_path, tmp_path)
+    assert data.classes == ("person",)
+    assert data.records[0].boxes.tolist() == [[5, 6, 7, 8]]
+
+
 def test_bad_box_is_refused_or_dropped(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("cat", 7, 7, 7, 9), thing("cat", 1, 2, 3, 4))
     with pytest.raises(InputError, match=r"a\.xml: cat box \(7\.0, 7\.0, 7\.0, 9\.0\)"):
         read_voc(tmp_path, tmp_path)
     data = read_voc(tmp_path, tmp_path, bad_boxes="drop")
     assert data.records[0].boxes.tolist() == [[1, 2, 3, 4]]
+    assert [note["bbox"] for note in data.coco["annotations"]] == [[1, 2, 2, 2]]
     assert len(data.dropped) == 1
 
 
