@@ -1,20 +1,21 @@
-"""Recipes: small TOML files that say how a model is trained."""
+"""Recipes: what may be said about a training run. `model.recipe_file` reads them."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from model.backbones.norm import BackboneNorm
 from model.data.augment import Augmentation
 from model.data.sources import Source
 from model.errors import InputError
+from model.fpn import P6From
 from model.geometry import AnchorSpec
+from model.heads import HeadNorm
 from model.letterbox import Canvas
-from model.losses import LossRule
+from model.losses.rule import LossRule
 from model.matching import Matching
 
 Positive = Annotated[int, Field(ge=1)]
@@ -29,10 +30,25 @@ class ModelSection(_Section):
     """The architecture; see `model.retinanet.Architecture`."""
 
     backbone: str = "resnet50"
-    backbone_weights: Path | None = None
-    """A torchvision classification file; without it the backbone starts from random weights."""
+    backbone_weights: str | None = None
+    """A torchvision classification file, or "imagenet" for torchvision's own, fetched once into
+    torch hub's cache; without it the backbone starts from random weights."""
+    weights: Path | None = None
+    """A checkpoint to start from instead; its class head is made anew where the classes differ."""
+    norm: BackboneNorm = "frozen"
+    """The backbone's batch norm: `frozen` (paper), `trained`, or `sync` across processes."""
+    norm_eps: Annotated[float, Field(ge=0)] = 1e-5
+    """What that norm adds to the variance (torchvision's v1 checkpoints: 0)."""
+    stride_in_1x1: bool = False
+    """Bottlenecks halve the resolution in the first 1x1, as in MSRA's and Detectron's weights."""
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0
+    """How many stages of the backbone, from the stem on, keep their weights (Detectron: 2)."""
     head_width: Positive = 256
     head_depth: Count = 4
+    head_norm: HeadNorm = "none"
+    """`group`: group norm of 32 groups after each convolution of the subnets (RetinaNet v2)."""
+    p6_from: P6From = "c5"
+    """What P6 is a convolution of: C5 (paper, RetinaNet v2) or P5 (torchvision's v1)."""
     prior: Annotated[float, Field(gt=0, lt=1)] = 0.01
     anchors: AnchorSpec = AnchorSpec()
 
@@ -42,6 +58,9 @@ class DataSection(_Section):
 
     train: Annotated[list[Source], Field(min_length=1)]
     val: Source | None = None
+    rare_below: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Repeat-factor sampling: pictures with a class that fewer than this share of the pictures show
+    appear more often, by the square root of the ratio (LVIS: .001); 0 for none."""
 
 
 class OptimizerSection(_Section):
@@ -49,6 +68,9 @@ class OptimizerSection(_Section):
 
     name: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.01
+    lr_for: Positive | None = None
+    """The images a step that `lr` is meant for: it is scaled linearly to those of this run. Without
+    it `lr` is taken as it is."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     backbone_lr_factor: Annotated[float, Field(ge=0)] = 1.0
@@ -66,10 +88,14 @@ class TrainSection(_Section):
     steps: Positive = 90_000
     batch_size: Positive = 16
     scale: Positive = 600
-    canvas: str = "608x1024"
+    canvas: str = "auto"
+    """One canvas HEIGHTxWIDTH for all, or `auto`: those that serving uses at this scale, each batch
+    of pictures of one of them."""
     seed: Count = 0
     workers: Count = 2
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    """Compiles the network with torch.compile."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the moving average of the weights that is evaluated and kept; 0 for none."""
     evaluate_every: Positive = 5_000
@@ -77,14 +103,25 @@ class TrainSection(_Section):
 
     @model_validator(mode="after")
     def _canvas_is_one(self) -> TrainSection:
-        Canvas.parse(self.canvas)
+        if self.canvas != "auto":
+            Canvas.parse(self.canvas)
         return self
+
+
+class Expected(_Section):
+    """What the source of a recipe reports for it, in AP points on COCO."""
+
+    source: str
+    AP: float
+    AP50: float | None = None
+    AP75: float | None = None
 
 
 class Recipe(_Section):
     """A whole training run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    expect: Expected | None = None
     classes: tuple[str, ...] | None = None
     """Class list in head order; without it, what the first training set says."""
     model: ModelSection = ModelSection()
@@ -100,89 +137,3 @@ class Recipe(_Section):
         if self.classes is not None and not 0 < len(set(self.classes)) == len(self.classes):
             raise InputError(f"classes {list(self.classes)}: give one or more distinct names")
         return self
-
-
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a TOML file, with `key.subkey=value` overrides (values written as in TOML).
-
-    Raises InputError that names an unknown or wrong key and what is accepted.
-    """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such recipe file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
-    for text in overrides:
-        _override(raw, text)
-    return parse_recipe(raw, str(path))
-
-
-def parse_recipe(raw: dict[str, Any], where: str) -> Recipe:
-    """The recipe of a parsed TOML table; InputError names the key at fault."""
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error)}") from None
-
-
-def _override(raw: dict[str, Any], text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise InputError(f"--set {text!r}: write KEY=VALUE, for example train.steps=1000")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    node: Any = raw
-    *parents, last = key.strip().split(".")
-    for part in parents:
-        if isinstance(node, list):
-            node = node[_place(node, part, text)]
-        else:
-            node = node.setdefault(part, {})
-        if not isinstance(node, dict | list):
-            raise InputError(f"--set {text!r}: {part} is a value, not a section")
-    node[_place(node, last, text) if isinstance(node, list) else last] = parsed
-
-
-def _place(entries: list[Any], part: str, text: str) -> int:
-    if not part.isdecimal() or int(part) >= len(entries):
-        raise InputError(f"--set {text!r}: {part} is not one of the places 0..{len(entries) - 1}")
-    return int(part)
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    tags = {"coco", "voc", "drawn"}
-    where = ".".join(str(part) for part in first["loc"] if part not in tags)
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        accepted = _keys_at(first["loc"][:-1])
-        return f"unknown key {where}" + (
-            f"; accepted are {', '.join(accepted)}" if accepted else ""
-        )
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a recipe accepts at a place, read from the recipe's own JSON schema."""
-    schema = Recipe.model_json_schema()
-    definitions = schema["$defs"]
-
-    def resolved(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
-        return node
-
-    node = schema
-    for part in location:
-        if isinstance(part, int):
-            node = resolved(node.get("items", {}))
-        elif "discriminator" in node:
-            node = resolved({"$ref": node["discriminator"]["mapping"].get(part, "")})
-        else:
-            node = resolved(node.get("properties", {}).get(part, {}))
-            options = [o for o in node.get("anyOf", []) if "discriminator" in o]
-            node = options[0] if options else node
-    return sorted(node.get("properties", {}))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.errors import InputError
-from model.recipe import Recipe, parse_recipe, read_recipe
+from model.recipe import Recipe
+from model.recipe_file import parse_recipe, read_recipe
 
 RECIPE = """
 name = "tiny"
@@ -55,13 +58,15 @@ def test_bundled_recipe_is_valid() -> None:
 @pytest.mark.parametrize(
     ("override", "key", "accepted"),
     [
-        ("stepz=1", "unknown key stepz", "augment, classes, data, loss, matching, model"),
+        ("stepz=1", "unknown key stepz", "augment, classes, data, expect, loss"),
         ("train.stepz=1", "unknown key train.stepz", "batch_size, canvas"),
-        ("loss.gama=1", "unknown key loss.gama", "alpha, beta, box, box_weight, gamma"),
-        ("model.anchors.size=1", "unknown key model.anchors.size", "offset, ratios, scales, sizes"),
+        ("loss.gama=1", "unknown key loss.gama", "alpha, beta, box, box_weight, classes"),
+        ("model.anchors.size=1", "unknown key model.anchors.size", "accepted are offset, ratios"),
+        ("loss.mining.methd=1", "unknown key loss.mining.methd", "batch_size, method, nms"),
+        ("expect={source='x', AP=1, ap=1}", "unknown key expect.ap", "AP, AP50, AP75, source"),
         ("matching.low=1", "unknown key matching.low", "background, foreground"),
-        ("augment.flip=1", "unknown key augment.flip", "colour, flips"),
-        ("data.test=1", "unknown key data.test", "accepted are train, val"),
+        ("augment.flip=1", "unknown key augment.flip", "colour, crop, flips"),
+        ("data.test=1", "unknown key data.test", "accepted are rare_below, train, val"),
         ("data.train.0.cout=1", "unknown key data.train.0.cout", "count, format, partial_below"),
         ("data.val.bad_box=1", "unknown key data.val.bad_box", "annotations, bad_boxes, format"),
     ],
@@ -81,11 +86,15 @@ def test_unknown_key_is_named_with_what_is_accepted(
         ("train.steps=0", "train.steps: .*greater than or equal to 1"),
         ("train.steps=many", "train.steps: .*integer"),
         ("train.canvas=481x640", "train: canvas 481x640: sides must be multiples of 32"),
-        ("train.precision=fp16", "train.precision: .*'fp32' or 'bf16'"),
+        ("train.precision=fp64", "train.precision: .*'fp32', 'bf16' or 'fp16'"),
         ("optimizer.name=adam", "optimizer.name: .*'sgd' or 'adamw'"),
+        ("optimizer.lr_for=0", "optimizer.lr_for: .*greater than or equal to 1"),
+        ("model.norm=batch", "model.norm: .*'frozen', 'trained' or 'sync'"),
+        ("model.frozen_stages=6", "model.frozen_stages: .*less than or equal to 5"),
+        ("data.rare_below=2", "data.rare_below: .*less than or equal to 1"),
         ("optimizer.lr=inf", "optimizer.lr: .*finite"),
-        ("loss.gamma=9.0", "loss: gamma 9.0: accepted are 0.0 to 5.0"),
-        ("loss.box=iou", "loss: box loss 'iou'"),
+        ("loss.gamma=9.0", "loss: loss gamma 9.0: accepted are 0.0 to 5.0"),
+        ("loss.box=iou", "loss: loss box 'iou': accepted are"),
         ("augment.flips=['diagonal']", "augment.flips.0: .*'horizontal', 'vertical'"),
         ("model.anchors.sizes=[1.0]", "model.anchors: anchor sizes"),
         ("data.train=[]", "data.train: .*at least 1"),
@@ -147,3 +156,63 @@ def test_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 def test_missing_section_is_named() -> None:
     with pytest.raises(InputError, match="here: data: Field required"):
         parse_recipe({"name": "x"}, "here")
+
+
+def test_base_gives_what_the_recipe_does_not_say(path: Path) -> None:
+    sub = path.parent / "sub"
+    sub.mkdir()
+    (sub / "child.toml").write_text(
+        'base = "../tiny.toml"\nname = "child"\n[train]\nsteps = 3\n'
+        '[[data.train]]\nformat = "drawn"\ncount = 9\n'
+    )
+    (sub / "grandchild.toml").write_text('base = "child.toml"\n[train]\nscale = 320\n')
+    recipe = read_recipe(sub / "grandchild.toml", ["train.seed=4"])
+    assert recipe.name == "child"
+    assert (recipe.train.steps, recipe.train.scale, recipe.train.seed) == (3, 320, 4)
+    # A list is replaced, what stands beside it stays.
+    assert [source.count for source in recipe.data.train if source.format == "drawn"] == [9]
+    assert recipe.data.val == read_recipe(path).data.val
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ('"none.toml"', r"none\.toml: no such recipe file"),
+        ('"child.toml"', r"child\.toml: its `base` leads back to itself"),
+        ("3", "base 3: give the name of another recipe file"),
+    ],
+)
+def test_base_that_leads_nowhere_is_named(tmp_path: Path, base: str, message: str) -> None:
+    (tmp_path / "child.toml").write_text(f"base = {base}\n")
+    with pytest.raises(InputError, match=message):
+        read_recipe(tmp_path / "child.toml")
+
+
+def keys_of(node: dict[str, Any], definitions: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Every dotted key that a JSON schema accepts, with its default."""
+    while "$ref" in node:
+        node = definitions[node["$ref"].rsplit("/", 1)[1]]
+    found: dict[str, Any] = {}
+    of_list = [node["items"]] if "items" in node else []
+    for option in (*node.get("anyOf", []), *node.get("oneOf", []), *of_list):
+        found |= keys_of(option, definitions, prefix)
+    for name, below in node.get("properties", {}).items():
+        key = f"{prefix}{name}"
+        found |= keys_of(below, definitions, f"{key}.") or {key: below.get("default")}
+    return found
+
+
+def test_documentation_has_every_key_and_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    table = page.split("## Every key of a recipe")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (?:`(.*?)`)? ?\| .*\|$", table, re.M))
+    assert rows.pop("base") == ""
+    schema = Recipe.model_json_schema()
+    known = keys_of(schema, schema["$defs"], "")
+    assert rows.keys() == {key for key in known if not key.startswith("data.val.")}
+    for key, default in rows.items():
+        stated = tomllib.loads(f"v = {default}")["v"] if default else None
+        if key == "optimizer.milestones":
+            assert stated == pytest.approx(known[key], abs=1e-3)
+        else:
+            assert stated == known[key], key

@@ -9,7 +9,13 @@ import torch
 
 from model.recipe import OptimizerSection
 from model.retinanet import RetinaNet, build_retinanet
-from model.training.optimizer import WeightAverage, build_optimizer, rate_factor, set_rate
+from model.training.optimizer import (
+    WeightAverage,
+    base_rate,
+    build_optimizer,
+    rate_factor,
+    set_rate,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +50,13 @@ def test_warmup_is_linear() -> None:
 
 
 def test_every_parameter_is_in_one_group(net: RetinaNet) -> None:
-    optimizer = build_optimizer(net, rule())
+    optimizer = build_optimizer(net, rule(), 16)
     members = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(members) == sorted(id(p) for p in net.parameters())
 
 
 def test_biases_are_not_decayed_and_the_backbone_has_its_own_rate(net: RetinaNet) -> None:
-    optimizer = build_optimizer(net, rule(lr=0.1, backbone_lr_factor=0.5, weight_decay=0.01))
+    optimizer = build_optimizer(net, rule(lr=0.1, backbone_lr_factor=0.5, weight_decay=0.01), 16)
     group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in net.named_parameters():
         group = group_of[id(parameter)]
@@ -59,10 +65,45 @@ def test_biases_are_not_decayed_and_the_backbone_has_its_own_rate(net: RetinaNet
 
 
 def test_factor_multiplies_each_groups_own_rate(net: RetinaNet) -> None:
-    optimizer = build_optimizer(net, rule(lr=0.1, backbone_lr_factor=0.5))
+    optimizer = build_optimizer(net, rule(lr=0.1, backbone_lr_factor=0.5), 16)
     set_rate(optimizer, 0.1)
     set_rate(optimizer, 0.2)
     assert {round(group["lr"], 6) for group in optimizer.param_groups} == {0.01, 0.02}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "lr_for", "expected"), [(2, None, 0.01), (2, 16, 0.00125), (64, 16, 0.04)]
+)
+def test_rate_is_scaled_linearly_if_asked(
+    batch_size: int, lr_for: int | None, expected: float
+) -> None:
+    assert base_rate(rule(lr=0.01, lr_for=lr_for), batch_size) == pytest.approx(expected)
+
+
+def test_scaled_rate_reaches_the_optimizer(net: RetinaNet) -> None:
+    optimizer = build_optimizer(net, rule(lr=0.01, lr_for=16), 2)
+    assert {group["base_lr"] for group in optimizer.param_groups} == {0.00125}
+
+
+def test_frozen_weights_are_left_out() -> None:
+    frozen = build_retinanet(2, "mobilenet_v2", head_width=8, head_depth=0)
+    frozen.fpn.requires_grad_(False)
+    members = {
+        p for group in build_optimizer(frozen, rule(), 16).param_groups for p in group["params"]
+    }
+    assert members == set(frozen.backbone.parameters()) | set(frozen.class_head.parameters()) | set(
+        frozen.box_head.parameters()
+    )
+
+
+def test_average_copies_counters() -> None:
+    trained = build_retinanet(2, "mobilenet_v2", head_width=8, head_depth=0, norm="trained")
+    average = WeightAverage(trained, decay=0.9)
+    (key, *_) = (key for key in average.state if key.endswith("num_batches_tracked"))
+    trained.state_dict()[key].fill_(7)
+    average.update(trained, 1000)
+    assert average.state[key].item() == 7
+    assert average.state[key].dtype == torch.int64
 
 
 def test_average_moves_by_the_decay(net: RetinaNet) -> None:
