@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
 import numpy as np
 import onnxruntime
 
-from export.inputs import placed
 from export.verify import session_of
 from model.data.records import DataSet, Record
 from model.errors import InputError
+from model.evaluation.batches import picture_batches, read_ahead
 from model.evaluation.coco_metrics import MAX_DETECTIONS, ImageDetections, coco_metrics
 from model.letterbox import Canvas
 
 HTTP_TIMEOUT_S = 120.0
 
+SENDERS = 4
+"""Pictures on their way to a server at a time: enough for it to batch, few for its queue."""
+
+TRIES = 5
+"""How often a picture is sent to a server that says 503, each time after its Retry-After."""
+
 Found = dict[int, ImageDetections]
+Progress = Callable[[int], object]
+"""Is told how many pictures were done since it was last told."""
 
 
 def detections_of_graph(
@@ -27,56 +37,105 @@ def detections_of_graph(
     records: Iterable[Record],
     scale: int,
     canvases: Sequence[Canvas],
+    batch_size: int = 1,
+    progress: Progress | None = None,
 ) -> Found:
-    """By image id, each picture alone on the canvas that serving would choose."""
+    """By image id, each picture on the canvas that serving would choose."""
     found = {}
-    for record in records:
-        entry = placed(record.picture(), scale, canvases)
-        (count,), (boxes,), (scores,), (labels,) = session.run(None, entry.feed)
-        found[record.image_id] = ImageDetections(
-            entry.place.boxes_to_image(boxes[:count]), scores[:count], labels[:count]
-        )
+    for batch in picture_batches(records, scale, canvases, batch_size):
+        feed = {"images": batch.images, "image_sizes": batch.image_sizes}
+        outputs = session.run(None, feed)
+        rows = zip(batch.records, batch.places, *outputs, strict=True)
+        for record, place, count, boxes, scores, labels in rows:
+            found[record.image_id] = ImageDetections(
+                place.boxes_to_image(boxes[:count]), scores[:count], labels[:count]
+            )
+        if progress:
+            progress(len(batch.records))
     return found
 
 
-def detections_of_server(
-    url: str, records: Iterable[Record], classes: Sequence[str], scale: int | None
-) -> Found:
-    """By image id, what `POST URL/v1/detect` answers for each picture file's bytes.
+class Server:
+    """A running server: `classes` and `default_scale` of the model that it serves.
 
-    Raises InputError if the server can't be reached or refuses a picture.
+    RETINASERVE_API_KEY is its key, where it asks for one. Raises InputError if it can't be reached,
+    is none of ours or refuses.
     """
-    query = {"max_detections": MAX_DETECTIONS, **({"scale": scale} if scale else {})}
-    found = {}
-    with httpx.Client(timeout=HTTP_TIMEOUT_S) as client:
-        for record in records:
-            try:
-                answer = client.post(
-                    f"{url.rstrip('/')}/v1/detect",
-                    params=query,
-                    content=record.source.read_bytes(),
-                )
-                body = answer.json()
-                if not answer.is_success:
-                    raise InputError(f"{url} refused {record.source}: {body['detail']}")
-                rows = body["detections"]
-            except (httpx.HTTPError, httpx.InvalidURL, json.JSONDecodeError) as error:
-                raise InputError(f"{url} does not answer as a detection server ({error})") from None
-            except (KeyError, TypeError):
-                raise InputError(
-                    f"{url} does not answer as a detection server (HTTP {answer.status_code})"
-                ) from None
-            if unknown := {row["label"] for row in rows} - set(classes):
-                raise InputError(
-                    f"{url} found {sorted(unknown)[0]!r}, which is no class of the data set; "
-                    f"its classes are {', '.join(classes)}"
-                )
-            found[record.image_id] = ImageDetections(
+
+    def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._url = url.rstrip("/")
+        self._sleep = sleep
+        key = os.environ.get("RETINASERVE_API_KEY")
+        self._client = httpx.Client(
+            headers={"X-API-Key": key} if key else {}, timeout=HTTP_TIMEOUT_S
+        )
+        try:
+            model = self._ask("GET", "/v1/models")["models"][0]
+            self.name: str = model["name"]
+            self.classes: tuple[str, ...] = tuple(model["classes"])
+            self.default_scale: int = model["default_scale"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise self._stranger(f"/v1/models is not as expected: {error!r}") from None
+
+    def detections(
+        self, records: Iterable[Record], scale: int | None, progress: Progress | None = None
+    ) -> Found:
+        """By image id, what `POST /v1/detect` answers for each picture file's bytes."""
+        records = list(records)
+        detect = partial(self._detect, scale=scale)
+        found = {}
+        answers = read_ahead(detect, records, threads=SENDERS, ahead=SENDERS)
+        for record, detections in zip(records, answers, strict=True):
+            found[record.image_id] = detections
+            if progress:
+                progress(1)
+        return found
+
+    def _detect(self, record: Record, scale: int | None) -> ImageDetections:
+        answer = self._ask(
+            "POST",
+            "/v1/detect",
+            about=f"{record.source}: ",
+            params={"max_detections": MAX_DETECTIONS, **({"scale": scale} if scale else {})},
+            content=record.source.read_bytes(),
+        )
+        try:
+            rows = answer["detections"]
+            return ImageDetections(
                 np.array([row["box"] for row in rows], np.float32).reshape(-1, 4),
                 np.array([row["score"] for row in rows], np.float32),
-                np.array([classes.index(row["label"]) for row in rows], np.int64),
+                np.array([self.classes.index(row["label"]) for row in rows], np.int64),
             )
-    return found
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._stranger(f"an answer is not as expected: {error!r}") from None
+
+    def _ask(self, method: str, path: str, about: str = "", **request: Any) -> dict[str, Any]:
+        """The JSON of an answer with status 200; InputError for every other one."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                answer = self._client.request(method, self._url + path, **request)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise self._stranger(str(error) or type(error).__name__) from None
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == TRIES:
+                break
+            self._sleep(float(answer.headers.get("Retry-After", 1)))
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not (answer.is_success or "detail" in body):
+            raise self._stranger(f"HTTP {answer.status_code}")
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            raise InputError(
+                f"{self._url} is full or not ready, {TRIES} times in a row ({body['detail']}): "
+                "try again when it has less to do"
+            )
+        if not answer.is_success:
+            raise InputError(f"{self._url} refused {about}{body['detail']}")
+        return body
+
+    def _stranger(self, why: str) -> InputError:
+        return InputError(f"{self._url} does not answer as a detection server ({why})")
 
 
 def measured_ap(

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.evaluation.coco_metrics import ImageDetections, coco_metrics, coco_results
+from model.evaluation.coco_metrics import (
+    ImageDetections,
+    coco_evaluation,
+    coco_metrics,
+    coco_results,
+)
 
 Found = list[tuple[list[float], float, int]]
 
@@ -42,32 +47,62 @@ PERFECT = {
 }
 
 
+def test_the_twelve_metrics_stand_in_cocos_order() -> None:
+    found_all = coco_metrics(COCO, CLASSES, PERFECT)
+    assert " ".join(found_all) == ("AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl classes")
+
+
 def test_perfect_detections_have_ap_one() -> None:
     metrics = coco_metrics(COCO, CLASSES, PERFECT)
-    assert metrics == {
-        "AP": 1.0,
-        "AP50": 1.0,
-        "AP75": 1.0,
-        "APs": 1.0,
-        "APm": 1.0,
-        "APl": 1.0,
-        "AR100": 1.0,
-        "classes": {"car": {"AP": 1.0, "AP50": 1.0}, "brush": {"AP": 1.0, "AP50": 1.0}},
+    assert metrics.pop("classes") == {
+        "car": {"AP": 1.0, "AP50": 1.0, "AR100": 1.0, "boxes": 2},
+        "brush": {"AP": 1.0, "AP50": 1.0, "AR100": 1.0, "boxes": 1},
     }
+    assert set(metrics.values()) == {1.0}
 
 
 def test_no_detections_have_ap_zero_and_every_figure() -> None:
     metrics = coco_metrics(COCO, CLASSES, {1: found(), 2: found()})
-    assert metrics == {
-        "AP": 0.0,
-        "AP50": 0.0,
-        "AP75": 0.0,
-        "APs": 0.0,
-        "APm": 0.0,
-        "APl": 0.0,
-        "AR100": 0.0,
-        "classes": {"car": {"AP": 0.0, "AP50": 0.0}, "brush": {"AP": 0.0, "AP50": 0.0}},
+    assert metrics.pop("classes") == {
+        "car": {"AP": 0.0, "AP50": 0.0, "AR100": 0.0, "boxes": 2},
+        "brush": {"AP": 0.0, "AP50": 0.0, "AR100": 0.0, "boxes": 1},
     }
+    assert set(metrics.values()) == {0.0}
+
+
+def test_recall_is_bounded_by_the_detections_that_count() -> None:
+    """Twenty objects of 20 px; the detections with the best scores are right."""
+    boxes: list[tuple[int, int, list[float]]] = [(1, 3, [9.0 * i, 0, 20, 20]) for i in range(20)]
+    entries: Found = [([x, y, x + w, y + h], 0.9, 0) for _, _, (x, y, w, h) in boxes]
+    metrics = coco_metrics(truth(*boxes, images=1), CLASSES, {1: found(*entries)})
+    named = {name: metrics[name] for name in ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")}
+    assert named == {"AR1": 0.05, "AR10": 0.5, "AR100": 1.0, "ARs": 1.0, "ARm": None, "ARl": None}
+    assert metrics["classes"]["car"]["AR100"] == 1.0
+
+
+def test_sizes_have_figures_of_their_own() -> None:
+    coco = truth((1, 3, [0, 0, 20, 20]), (1, 3, [50, 0, 50, 50]), (1, 3, [0, 60, 120, 120]))
+    both = {1: found(([0, 0, 20, 20], 0.9, 0), ([0, 60, 120, 180], 0.8, 0))}
+    metrics = coco_metrics(coco, CLASSES, both)
+    assert [metrics[name] for name in ("APs", "APm", "APl")] == [1.0, 0.0, 1.0]
+    assert [metrics[name] for name in ("ARs", "ARm", "ARl")] == [1.0, 0.0, 1.0]
+
+
+def test_boxes_are_those_of_the_images_counted_without_crowds() -> None:
+    coco = truth((1, 3, [0, 0, 9, 9]), (2, 3, [0, 0, 9, 9]), (2, 3, [20, 0, 9, 9]))
+    coco["annotations"][2]["iscrowd"] = 1
+    assert coco_metrics(coco, CLASSES, {2: found()})["classes"]["car"]["boxes"] == 1
+
+
+def test_curves_are_those_behind_the_figures() -> None:
+    coco = truth((1, 3, [0, 0, 100, 100]), (2, 3, [0, 0, 100, 100]))
+    # IoU .62, and only one of two objects: precision 1 up to recall .5 at .50, .55, .60.
+    curves = coco_evaluation(coco, CLASSES, {1: found(([0, 0, 100, 62], 0.9, 0)), 2: found()})
+    car = curves.precision["car"]
+    assert car.shape == (10, 101)
+    assert car[:3, :51].tolist() == [[1.0] * 51] * 3
+    assert car[:3, 51:].max() == car[3:].max() == 0.0
+    assert np.isnan(curves.precision["brush"]).all()
 
 
 def test_without_ground_truth_ap_is_unknown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from model.anchors import anchors_of_canvas
 from model.boxes import encode_boxes
 from model.checkpoint import Checkpoint
 from model.data.coco import read_coco
+from model.data.drawn import drawn_scenes
 from model.data.records import Record
+from model.errors import InputError
 from model.evaluation.coco_metrics import coco_metrics
 from model.evaluation.run import detect_records
 from model.letterbox import Canvas, canvases_of_scale, letterbox
 from model.retinanet import Architecture, Predictions, RetinaNet, build_retinanet
+from tests.tiny import make_tiny_checkpoint
 
 NONE = np.zeros((0, 4), np.float32)
 
@@ -97,3 +101,56 @@ def test_images_are_normalised_as_the_checkpoint_says(tmp_path: Path) -> None:
     )
     detect_records(checkpoint, [record], 64)
     assert seen == [pytest.approx((0.2 - 0.1) / 0.5)]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """Nine scenes of three sizes, taking turns."""
+    sizes = [(96, 128), (128, 96), (80, 80)]
+    drawn = [drawn_scenes(3, seed, size).records for seed, size in enumerate(sizes)]
+    records = [record for trio in zip(*drawn, strict=True) for record in trio]
+    return [replace(record, image_id=number) for number, record in enumerate(records)]
+
+
+CANVASES = [Canvas(64, 96), Canvas(96, 64), Canvas(64, 64)]
+
+
+def test_detections_do_not_depend_on_batch_mates(mixed: list[Record]) -> None:
+    checkpoint = make_tiny_checkpoint()
+    alone = detect_records(checkpoint, mixed, 64, CANVASES, batch_size=1)
+    together = detect_records(checkpoint, mixed[::-1], 64, CANVASES, batch_size=4)
+    assert sum(len(found.boxes) for found in alone.values()) > 300
+    assert sorted(alone) == sorted(together)
+    for image_id, found in alone.items():
+        other = together[image_id]
+        assert other.classes.tolist() == found.classes.tolist()
+        # The bounds that an exported graph is held to.
+        np.testing.assert_allclose(other.boxes, found.boxes, atol=1e-3)
+        np.testing.assert_allclose(other.scores, found.scores, atol=1e-5)
+
+
+def test_shares_of_processes_add_up_to_the_whole(mixed: list[Record]) -> None:
+    checkpoint = make_tiny_checkpoint()
+    whole = detect_records(checkpoint, mixed, 64, CANVASES, batch_size=1)
+    shares = [
+        detect_records(checkpoint, mixed[rank::2], 64, CANVASES, batch_size=1) for rank in (0, 1)
+    ]
+    assert not shares[0].keys() & shares[1].keys()
+    union = shares[0] | shares[1]
+    assert union.keys() == whole.keys()
+    for image_id, found in whole.items():
+        for ours, theirs in zip(found, union[image_id], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_progress_adds_up(mixed: list[Record]) -> None:
+    told: list[int] = []
+    detect_records(make_tiny_checkpoint(), mixed, 64, CANVASES, batch_size=2, progress=told.append)
+    assert told == [2, 1, 2, 1, 2, 1]
+
+
+def test_picture_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    record = Record(1, tmp_path / "broken.png", (64, 64), NONE, np.zeros(0, np.int64), NONE)
+    with pytest.raises(InputError, match=r"broken.png: not a picture"):
+        detect_records(make_tiny_checkpoint(), [record], 64)
