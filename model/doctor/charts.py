@@ -1,0 +1,108 @@
+"""The page's drawings, as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.random import default_rng
+from numpy.typing import NDArray
+
+from model.doctor.coverage import Coverage
+from model.geometry import LEVELS, AnchorSpec
+from model.page.markup import tag
+
+POINTS = 2_500
+"""Boxes drawn in the scatter, at random: more make a blot of megabytes."""
+
+WIDTH, HEIGHT = 520, 400
+LEFT, BOTTOM, TOP, RIGHT = 46, 44, 12, 20
+
+
+def size_scatter(
+    sizes: NDArray[np.floating], reached: NDArray[np.bool_], spec: AnchorSpec
+) -> Element:
+    """Width against height of boxes [N, 2] on the canvas, with the shapes of the anchors."""
+    shapes = [shape for level in range(len(LEVELS)) for shape in spec.shapes(level)]
+    chosen = default_rng(0).permutation(len(sizes))[:POINTS]
+    everything = np.concatenate([sizes[chosen], np.array(shapes)])
+    low = math.floor(math.log2(max(0.5, everything.min())))
+    high = math.ceil(math.log2(everything.max()))
+
+    def x(value: float) -> float:
+        return LEFT + (_log2(value) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    def y(value: float) -> float:
+        return HEIGHT - BOTTOM - (_log2(value) - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+
+    parts = []
+    for power in range(low, high + 1):
+        at = 2.0**power
+        parts += [
+            _line(x(at), TOP, x(at), HEIGHT - BOTTOM),
+            _line(LEFT, y(at), WIDTH - RIGHT, y(at)),
+            _text(x(at), HEIGHT - BOTTOM + 16, f"{at:g}", "middle"),
+            _text(LEFT - 6, y(at) + 4, f"{at:g}", "end"),
+        ]
+    for index in chosen[np.argsort(~reached[chosen], kind="stable")].tolist():
+        width, height = sizes[index].tolist()
+        kind = "reached" if reached[index] else "missed"
+        parts.append(tag("circle", cx=f"{x(width):.1f}", cy=f"{y(height):.1f}", r=2.2, class_=kind))
+    for width, height in shapes:
+        parts.append(
+            tag("rect", x=f"{x(width) - 3.5:.1f}", y=f"{y(height) - 3.5:.1f}", width=7, height=7,
+                class_="anchor")
+        )  # fmt: skip
+    parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "width on the canvas, px", "middle"))
+    parts.append(
+        tag("text", "height on the canvas, px", class_="axis", text_anchor="middle",
+            transform=f"translate(12 {(HEIGHT - BOTTOM) / 2}) rotate(-90)")
+    )  # fmt: skip
+    return _svg(parts, "Width and height of boxes against the anchors")
+
+
+def iou_histogram(coverage: Coverage) -> Element:
+    """How many boxes have a best anchor of which IoU, in steps of .05."""
+    counts, edges = np.histogram(coverage.best_iou, bins=20, range=(0.0, 1.0))
+    most = max(1, int(counts.max()))
+    slot = (WIDTH - LEFT - RIGHT) / len(counts)
+    room = HEIGHT - BOTTOM - TOP
+    parts = []
+    for share in (0.25, 0.5, 0.75, 1.0):
+        at = HEIGHT - BOTTOM - share * room
+        parts += [
+            _line(LEFT, at, WIDTH - RIGHT, at),
+            _text(LEFT - 6, at + 4, f"{most * share:.0f}", "end"),
+        ]
+    for index, (count, edge) in enumerate(zip(counts.tolist(), edges.tolist(), strict=False)):
+        tall = count / most * room
+        kind = "reached" if edge >= coverage.foreground - 1e-9 else "missed"
+        parts.append(
+            tag("rect", tag("title", f"{edge:.2f} to {edge + 0.05:.2f}, boxes: {count}"),
+                x=f"{LEFT + index * slot + 1:.1f}", y=f"{HEIGHT - BOTTOM - tall:.1f}",
+                width=f"{slot - 2:.1f}", height=f"{tall:.1f}", class_=kind)
+        )  # fmt: skip
+        if index % 4 == 0:
+            parts.append(_text(LEFT + index * slot, HEIGHT - BOTTOM + 16, f"{edge:.1f}", "middle"))
+    parts.append(_text(WIDTH - RIGHT, HEIGHT - BOTTOM + 16, "1.0", "end"))
+    parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "IoU of the best anchor", "middle"))
+    return _svg(parts, "IoU of each box's best anchor")
+
+
+def _log2(value: float) -> float:
+    return math.log2(max(value, 0.5))
+
+
+def _svg(parts: Sequence[Element], title: str) -> Element:
+    box = f"0 0 {WIDTH} {HEIGHT}"
+    return tag("svg", tag("title", title), *parts, viewBox=box, role="img", class_="chart")
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> Element:
+    return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> Element:
+    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="axis")
