@@ -37,16 +37,29 @@ MENU: dict[str, dict[str, Verb]] = {
         "detect": Verb("service.cli.detect", "cpu", "find the objects in pictures and folders"),
     },
     "Train and export": {
+        "doctor": Verb(
+            "model.cli.doctor",
+            "train",
+            "examine a data set: faults, anchors, recipe; answers 'why is my mAP 0'",
+        ),
         "train": Verb("model.cli.train", "train", "train a RetinaNet by a recipe"),
+        "import": Verb(
+            "model.cli.import_weights",
+            "train",
+            "turn weights of torchvision or detectron2 into a checkpoint",
+        ),
         "export": Verb("export.cli.export", "export", "turn a checkpoint into a verified bundle"),
     },
     "Measure": {
         "evaluate": Verb(
             "export.cli.evaluate",
-            "export",
+            "train,export",
             "measure the AP of a checkpoint, a bundle or a running server",
         ),
         "bench": Verb("service.cli.bench", "cpu", "time the engine alone on this machine"),
+        "reproduce": Verb(
+            "model.cli.reproduce", "train", "show the paper's experiments at a size that runs here"
+        ),
         "draw": Verb("model.cli.draw", "cpu", "draw blood-smear scenes with exact boxes"),
     },
 }

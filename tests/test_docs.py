@@ -1,4 +1,4 @@
-"""The README's commands and recipe are real: what it shows is what the code accepts."""
+"""The commands and links of README and docs are real: what they show is what the code accepts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,28 @@ from pathlib import Path
 import pytest
 
 import retinaserve
-from model.recipe import parse_recipe
+from model.recipe_file import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"(?:^ +(?:\.venv/serve/bin/)?|`)retinaserve ([a-z][^`\n]*)", README, re.M)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("model/**/*.md")])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command_in_the_readme_parses(command: str) -> None:
+def commands_of(text: str) -> list[str]:
+    """The `retinaserve` commands of a document, lines that end in a backslash joined."""
+    joined = re.sub(r"\\\n +", " ", text)
+    return re.findall(r"(?:^ +(?:\.venv/serve/bin/)?|`)retinaserve ([a-z][^`\n]*)", joined, re.M)
+
+
+@pytest.mark.parametrize(
+    ("document", "command"),
+    [
+        (str(document.relative_to(ROOT)), command)
+        for document in DOCUMENTS
+        for command in commands_of(document.read_text(encoding="utf-8"))
+    ],
+)
+def test_command_in_the_docs_parses(document: str, command: str) -> None:
     name, *arguments = shlex.split(command)
     parser = argparse.ArgumentParser(exit_on_error=False)
     importlib.import_module(retinaserve.VERBS[name].module).configure(parser)
@@ -29,8 +42,8 @@ def test_command_in_the_readme_parses(command: str) -> None:
 
 
 def test_readme_shows_the_way() -> None:
-    named = {command.split()[0] for command in COMMANDS}
-    assert {"detect", "train", "export", "evaluate", "bench", "serve"} <= named
+    named = {command.split()[0] for command in commands_of(README)}
+    assert {"detect", "doctor", "train", "import", "export", "evaluate", "bench", "serve"} <= named
 
 
 def test_recipe_in_the_readme_is_one() -> None:
@@ -46,6 +59,6 @@ def test_make_targets_in_the_docs_exist() -> None:
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:
-    for document in ROOT.glob("*.md"):
+    for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), f"{document.name}: {target}"
+            assert (document.parent / target).exists(), f"{document}: {target}"

@@ -54,6 +54,7 @@ def test_torch_free_files_import_without_torch() -> None:
         "model.files",
         "model.geometry",
         "model.letterbox",
+        "model.machine",
         "model.pictures",
         *(name for name in modules_of("model") if name.startswith("model.synthetic.")),
     ]

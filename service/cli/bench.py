@@ -21,10 +21,11 @@ from tqdm import tqdm
 from export.manifest import Bundle, Precision, read_bundle
 from model.errors import InputError
 from model.files import whole_file
+from model.machine import cpu_name
 from model.synthetic.scene import draw_scene
 from service.cli.detect import LOG_INTERVAL_S, find_pictures
 from service.cli.graph_profile import postprocess_share
-from service.cli.timing import EngineTimes, Prepared, Spread, cpu_name, prepare, time_engines
+from service.cli.timing import EngineTimes, Prepared, Spread, prepare, time_engines
 from service.cores import available_cores
 from service.detections import Options
 from service.sessions import OnnxRuntimeSession, Session
