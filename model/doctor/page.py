@@ -55,8 +55,8 @@ def report_page(exam: Examination, walls: Sequence[Wall]) -> Element:
 def _header(exam: Examination) -> Element:
     worst = exam.findings[0].severity if exam.findings else Severity.NOTE
     counts = [
-        tag("li", tag("b", str(exam.count(severity))), f" {severity}s", class_=severity.value)
-        for severity in Severity
+        tag("li", tag("b", str(count)), f" {severity}{'s' * (count != 1)}", class_=severity.value)
+        for severity, count in ((severity, exam.count(severity)) for severity in Severity)
     ]
     return tag(
         "header",
