@@ -15,17 +15,8 @@ from service.sessions import OnnxRuntimeSession, Session, SessionError
 
 
 @pytest.fixture(scope="module")
-def bundle(request: pytest.FixtureRequest) -> Bundle:
-    try:
-        found: Bundle = request.getfixturevalue("tiny_bundle")
-    except pytest.FixtureLookupError:
-        pytest.skip("there is no fixture tiny_bundle yet")
-    return found
-
-
-@pytest.fixture(scope="module")
-def session(bundle: Bundle) -> OnnxRuntimeSession:
-    return OnnxRuntimeSession(bundle, None, threads=1)
+def session(tiny_bundle: Bundle) -> OnnxRuntimeSession:
+    return OnnxRuntimeSession(tiny_bundle, None, threads=1)
 
 
 def batch(session: Session, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,10 +64,10 @@ def test_a_run_that_fails_is_a_session_error(session):
 
 
 @pytest.fixture
-def copy(bundle: Bundle, tmp_path: Path) -> Bundle:
+def copy(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
     """A bundle that a test may spoil."""
     folder = tmp_path / "spoilt"
-    shutil.copytree(bundle.folder, folder)
+    shutil.copytree(tiny_bundle.folder, folder)
     return read_bundle(folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from model.data.records import DataSet, Record, as_coco
 from model.evaluation.assessment import Assessment, assess, in_classes_of
-from model.evaluation.coco_metrics import ImageDetections
+from tests.model.evaluation.detections import found
 
 A, B = [0.0, 0.0, 100.0, 100.0], [200.0, 0.0, 300.0, 100.0]
 CLASSES = ("cat", "dog", "cow")
@@ -25,15 +25,6 @@ def record(image_id: int, boxes: list[list[float]], classes: list[int]) -> Recor
 def data_set(*records: Record) -> DataSet:
     rows = [(r, f"{r.image_id}.jpg") for r in records]
     return DataSet("two", CLASSES, list(records), as_coco(rows, CLASSES))
-
-
-def found(*entries: tuple[list[float], float, int]) -> ImageDetections:
-    boxes, scores, classes = zip(*entries, strict=True) if entries else ((), (), ())
-    return ImageDetections(
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(classes, np.int64),
-    )
 
 
 DATA = data_set(record(1, [A, B], [0, 1]), record(2, [A], [0]))

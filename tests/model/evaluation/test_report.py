@@ -15,10 +15,11 @@ from PIL import Image
 from model.data.records import DataSet, Record, as_coco
 from model.errors import InputError
 from model.evaluation.assessment import assess
-from model.evaluation.coco_metrics import METRICS, ImageDetections
+from model.evaluation.coco_metrics import METRICS
 from model.evaluation.outcomes import outcome_of
 from model.evaluation.picture import picture_svg
 from model.evaluation.report import MEANING, check_report_folder, write_report
+from tests.model.evaluation.detections import found
 
 CLASSES = ("<b>cat", "$x_2$ & 犬", "cow")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -33,15 +34,6 @@ def record(path: Path, image_id: int, boxes: list[list[float]], classes: list[in
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int64),
         np.array([[280, 0, 320, 40]], np.float32),
-    )
-
-
-def found(*entries: tuple[list[float], float, int]) -> ImageDetections:
-    boxes, scores, classes = zip(*entries, strict=True) if entries else ((), (), ())
-    return ImageDetections(
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(classes, np.int64),
     )
 
 

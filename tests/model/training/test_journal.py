@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.training.journal import COLUMNS, Journal
 
@@ -21,8 +21,7 @@ def steps(path: Path) -> list[int]:
 
 def events(folder: Path) -> dict[str, list[int]]:
     """The steps of each of TensorBoard's scalars, as TensorBoard reads them."""
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    read = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    read = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     return {tag: [event.step for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
