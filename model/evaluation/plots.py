@@ -15,22 +15,16 @@ from numpy.typing import NDArray
 
 from model.evaluation.coco_metrics import IOU_THRESHOLDS, RECALLS
 from model.evaluation.thresholds import GRID, ScoreSweep
-from model.files import whole_file
+from model.page.svg import SVG_STYLE, save_svg
 
 STYLE: dict[Any, Any] = {
+    **SVG_STYLE,
     "axes.edgecolor": "#9aa4b1",
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
     "font.size": 10,
     "grid.color": "#e6e9ed",
     "legend.columnspacing": 1.2,
     "legend.fontsize": 9,
-    "legend.frameon": False,
     "legend.handlelength": 1.4,
-    # Text stays text: small files, and the reader's fonts have every script.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "retinaserve",  # the same report twice is the same bytes
     # A class may be called "$x$".
     "text.parse_math": False,
 }
@@ -64,7 +58,7 @@ def plot_class(
             right.plot(GRID, getattr(rates, name), color=colour, label=name.capitalize())
         right.axvline(threshold, color="#24292f", linewidth=0.8, linestyle=":")
         right.legend(**ABOVE)
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def plot_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
@@ -100,13 +94,8 @@ def plot_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
         axes.set_xlabel("found as")
         axes.set_ylabel("labelled as")
         axes.tick_params(length=0)
-        _save(figure, path)
+        save_svg(figure, path)
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
     axes.set(xlabel=x, ylabel=y, xlim=(0.0, 1.0), ylim=(0.0, 1.02))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})

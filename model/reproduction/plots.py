@@ -10,17 +10,9 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from model.files import whole_file
+from model.page.svg import SVG_STYLE, save_svg
 
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "retinaserve",  # ids inside the file, random otherwise
-    "svg.fonttype": "none",  # text stays text
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+STYLE: dict[Any, Any] = {**SVG_STYLE, "grid.alpha": 0.3}
 PANEL_INCHES = (5.0, 3.6)
 
 
@@ -36,5 +28,4 @@ def panels(path: Path, count: int = 1) -> Iterator[Sequence[Any]]:
         for axis in axes:
             if axis.get_legend_handles_labels()[1]:
                 axis.legend()
-        with whole_file(path) as part:
-            figure.savefig(part, format="svg", metadata={"Date": None})
+        save_svg(figure, path)
