@@ -10,8 +10,9 @@ from typing import Any, Literal
 from PIL import Image
 from starlette.responses import Response
 
+from export.engines.session import Detections
 from service.context import RequestContext
-from service.detections import Detections, Options, result_of
+from service.detections import Options, result_of
 from service.detector import detect, in_pool
 from service.drawing import draw_detections
 from service.errors import Malformed, Problem

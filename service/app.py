@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from export.engines.session import Session
 from service.context import context_of
 from service.engine import Engine
 from service.errors import InternalError, Malformed, MethodNotAllowed, NotFound, Problem
@@ -20,7 +21,6 @@ from service.options import DetectQuery
 from service.routes import router
 from service.runtime import Runtime
 from service.schemas import ProblemDocument
-from service.sessions import Session
 from service.settings import Settings
 from service.stages import Clock
 

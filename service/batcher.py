@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from export.engines.session import Detections
 from model.letterbox import Canvas
-from service.detections import Detections
 from service.engine import Engine
 from service.errors import DeadlinePassed, Draining, InferenceFailed, QueueFull
 from service.schedule import Entry, Key, Limits, Schedule

@@ -1,4 +1,4 @@
-"""What a session finds in one image, and what a request asks to see of it."""
+"""What a request asks to see of what a session found in its images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from export.engines.session import Detections
 from export.manifest import Manifest
 from model.letterbox import Letterbox
 
@@ -15,26 +15,6 @@ BoxFormat = Literal["xyxy", "xywh", "normalized"]
 
 DEFAULT_MAX_DETECTIONS = 100
 """Detections an answer holds unless it asks otherwise; what COCO's AP counts."""
-
-
-@dataclass(frozen=True)
-class Detections:
-    """One image's detections, scores descending.
-
-    `boxes` float32 [N, 4] xyxy (canvas pixels as a session gives them), `scores` float32 [N],
-    `classes` int64 [N] (class indices).
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    classes: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def where(self, keep: NDArray[np.bool_] | slice) -> Detections:
-        """The rows that `keep` picks, order kept."""
-        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from service.detections import Detections, Options, finish
+from export.engines.session import Detections
+from service.detections import Options, finish
 from service.errors import Problem
 from service.images import prepare_image
 from service.metrics import outcome_of

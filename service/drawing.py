@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from service.detections import Detections
+from export.engines.session import Detections
 
 GOLDEN_RATIO = 0.618034
 """Steps of this around the colour wheel keep the hues of any number of classes apart."""

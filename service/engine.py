@@ -9,9 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from service.detections import Detections
+from export.engines.session import Detections, Session
 from service.schedule import Entry
-from service.sessions import Session
 
 
 class Engine(Protocol):

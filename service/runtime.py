@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Literal
 
+from export.engines.session import Session
 from service.batcher import Batcher, BatchReport
 from service.engine import Engine, ThreadEngine
 from service.errors import Draining, NotReady
 from service.metrics import Metrics
 from service.schedule import Limits
-from service.sessions import Session
 from service.settings import Settings
 from service.stages import Clock
 from service.warmup import Shape, shapes_of, warm

@@ -9,8 +9,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from export.manifest import Precision
+from model.cores import available_cores
 from model.errors import InputError
-from service.cores import available_cores
 from service.images import DEFAULT_MAX_PIXELS
 
 PREFIX = "RETINASERVE_"

@@ -18,7 +18,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from export.engines.onnxruntime_session import OnnxRuntimeSession
+from export.engines.session import Session
 from export.manifest import Bundle, Precision, read_bundle
+from model.cores import available_cores
 from model.errors import InputError
 from model.files import whole_file
 from model.machine import cpu_name
@@ -26,9 +29,7 @@ from model.synthetic.scene import draw_scene
 from service.cli.detect import LOG_INTERVAL_S, find_pictures
 from service.cli.graph_profile import postprocess_share
 from service.cli.timing import EngineTimes, Prepared, Spread, prepare, time_engines
-from service.cores import available_cores
 from service.detections import Options
-from service.sessions import OnnxRuntimeSession, Session
 from service.settings import packaged_bundle
 
 HELP = "time the engine alone on this machine"

@@ -16,11 +16,11 @@ import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from export.engines.session import Detections
 from model.errors import InputError
 from model.files import whole_file
 from model.pictures import PICTURE_SUFFIXES
 from service.cli.finder import Finder, LocalFinder, RemoteFinder
-from service.detections import Detections
 from service.drawing import draw_detections
 from service.errors import Problem, Undecodable
 from service.images import read_upright

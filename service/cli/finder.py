@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import httpx
 import numpy as np
 
+from export.engines.onnxruntime_session import OnnxRuntimeSession
 from export.manifest import Precision, read_bundle
+from model.cores import available_cores
 from model.errors import InputError
-from service.cores import available_cores
 from service.detections import finish, result_of
 from service.errors import Malformed, Problem, UnsupportedType
 from service.images import prepare_image
 from service.options import DetectQuery
-from service.sessions import OnnxRuntimeSession
 
 TIMEOUT_S = 120.0
 """How long to wait for one answer; a server on a small machine may have a long queue."""

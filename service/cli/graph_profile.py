@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.sessions import ERRORS_ONLY
+from export.engines.onnxruntime_session import ERRORS_ONLY
 
 RUNS = 5
 WARM_UP_RUNS = 2

@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     configure_logs(settings.log_level)
     bundle = read_bundle(settings.bundle)
     with bind(settings.host, settings.port) as listener:
+        from export.engines.onnxruntime_session import OnnxRuntimeSession
         from service.app import create_app
-        from service.sessions import OnnxRuntimeSession
 
         session = OnnxRuntimeSession(bundle, settings.precision, settings.engine_threads)
         line = welcome(url_of(listener), bundle.manifest, session.precision)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from export.engines.session import Session
 from export.manifest import Manifest, Precision
 from model.letterbox import Letterbox, fill_canvas, letterbox
 from service.detections import Options, finish
 from service.images import read_upright
-from service.sessions import Session
 
 MIN_ROUNDS = 5
 WARM_UP_RUNS = 3

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from export.engines.session import Detections
 from export.manifest import Graph, Manifest, Thresholds
 from model.geometry import AnchorSpec
-from service.detections import Detections
 from service.schedule import Entry
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export.engines.session import Detections
 from service.batcher import Answer, Batcher, BatchReport, DrainRate
-from service.detections import Detections
 from service.errors import DeadlinePassed, Draining, InferenceFailed, QueueFull
 from service.schedule import Entry, Limits
 from tests.service.fakes import THREE, HeldEngine, detections, settle

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from service.cores import available_cores
+from model.cores import available_cores
 
 
 def cgroup(tmp_path, files):

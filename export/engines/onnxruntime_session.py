@@ -1,49 +1,21 @@
-"""A session: a loaded graph that can run a batch, behind one protocol."""
+"""A session of ONNX Runtime."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.manifest import Bundle, BundleError, Manifest, Precision
-from service.detections import Detections
+from export.engines.session import INPUTS, OUTPUTS, Detections, SessionError
+from export.manifest import Bundle, BundleError, Precision
 
 logger = logging.getLogger(__name__)
 
-INPUTS = ("images", "image_sizes", "score_threshold", "iou_threshold")
-OUTPUTS = ("num_detections", "boxes", "scores", "classes")
-
 ERRORS_ONLY = 3
 """ONNX Runtime's log severity: its warnings are about its own graph rewriting."""
-
-
-class SessionError(RuntimeError):
-    """The engine failed on a batch; the cause is chained and belongs in the log alone."""
-
-
-class Session(Protocol):
-    """A loaded graph. `run` is called from one thread at a time, not always the same one."""
-
-    manifest: Manifest
-    engine: str
-    """What runs the graph, for people: onnxruntime-1.32.0."""
-    precision: Precision
-
-    def run(
-        self,
-        images: NDArray[np.uint8],
-        image_sizes: NDArray[np.int64],
-        score_threshold: float,
-        iou_threshold: float,
-    ) -> list[Detections]:
-        """The detections of each image, boxes in canvas pixels; SessionError if the engine fails.
-
-        Shapes: images [B, H, W, 3], image_sizes [B, 2]: valid (height, width) in the canvas.
-        """
 
 
 class OnnxRuntimeSession:

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.engines.onnxruntime_session import OnnxRuntimeSession
+from export.engines.session import Session, SessionError
 from export.manifest import Bundle, BundleError, read_bundle, write_manifest
 from model.files import sha256_of
-from service.sessions import OnnxRuntimeSession, Session, SessionError
 
 
 @pytest.fixture(scope="module")
