@@ -17,6 +17,9 @@ FIRST_HUE = 0.9
 
 Colour = tuple[int, int, int]
 
+Rectangle = tuple[float, float, float, float]
+"""xyxy image pixels."""
+
 
 def class_colour(index: int) -> Colour:
     """The colour of a class: the same in every picture, light enough for black text."""
@@ -30,7 +33,8 @@ def draw_detections(
     """A copy of the image with each box in its class's colour, label and score at its top.
 
     `detections` in image pixels, `labels` by class index. The best detections are drawn last, so
-    that they lie on top. Line and font sizes follow the size of the image.
+    that they lie on top. A label that would hide a better detection's is left out: the many boxes
+    of a weak model would bury the picture. Line and font sizes follow the size of the image.
     """
     picture = image.convert("RGB")
     if picture is image:
@@ -39,19 +43,22 @@ def draw_detections(
     short = min(picture.size)
     line = max(1, round(short / 240))
     font = ImageFont.load_default(size=max(10, round(short / 36)))
-    rows = zip(
-        detections.boxes.tolist(),
-        detections.scores.tolist(),
-        detections.classes.tolist(),
-        strict=True,
+    rows = list(
+        zip(
+            detections.boxes.tolist(),
+            detections.scores.tolist(),
+            detections.classes.tolist(),
+            strict=True,
+        )
     )
-    for box, score, index in reversed(list(rows)):
-        colour = class_colour(index)
+    for box, _, index in reversed(rows):
         # The last pixel is one short of the size: an edge of the image would be drawn outside it.
         last = (picture.width - 1, picture.height - 1) * 2
         inside = [min(side, bound) for side, bound in zip(box, last, strict=True)]
-        draw.rectangle(inside, outline=colour, width=line)
-        _tag(draw, box, f"{labels[index]} {score:.2f}", colour, font)
+        draw.rectangle(inside, outline=class_colour(index), width=line)
+    tags: list[Rectangle] = []
+    for box, score, index in rows:
+        _tag(draw, box, f"{labels[index]} {score:.2f}", class_colour(index), font, tags)
     return picture
 
 
@@ -61,12 +68,24 @@ def _tag(
     text: str,
     colour: Colour,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    tags: list[Rectangle],
 ) -> None:
-    """Writes text above the box, or inside it at the top where there is no room above."""
+    """Writes text above the box, or inside it at the top where there is no room above.
+
+    `tags`: where text is already, which is not written over; the new one's place is added.
+    """
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     pad = max(1.0, (bottom - top) / 6)
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
     x = min(box[0], max(0.0, draw.im.size[0] - width))
     y = box[1] - height if box[1] >= height else box[1]
-    draw.rectangle((x, y, x + width, y + height), fill=colour)
+    place = (x, y, x + width, y + height)
+    if any(_overlap(place, other) for other in tags):
+        return
+    tags.append(place)
+    draw.rectangle(place, fill=colour)
     draw.text((x + pad - left, y + pad - top), text, fill="black", font=font)
+
+
+def _overlap(one: Rectangle, other: Rectangle) -> bool:
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from model.anchors import anchors_of_canvas
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.data.coco import read_coco
 from model.data.records import Record
+from model.errors import InputError
 from model.evaluation.batches import PictureBatch, picture_batches
 from model.evaluation.postprocess import batch_detections
 from model.evaluation.run import detect_records
@@ -76,8 +78,8 @@ def _post_processing(
     return times
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measures and prints the tables."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measures and prints the tables; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m model.benchmark.evaluation")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="a COCO JSON file")
@@ -86,6 +88,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=16, help="how many of them")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args(argv)
+    try:
+        _measure(args)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(args.checkpoint)
     data = read_coco(args.data, args.images, checkpoint.classes, "drop")
     records, scale = data.records[: args.pictures], args.scale
@@ -123,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,11 +12,12 @@ from tqdm import tqdm
 from model.doctor.catalogue import Severity
 from model.doctor.examination import examine
 from model.doctor.gallery import walls_of
-from model.doctor.page import report_page
+from model.doctor.page import COMMAND, report_page
 from model.doctor.sources import source_of_path, sources_of_recipe
 from model.doctor.summary import as_json, summary_lines
 from model.errors import InputError
 from model.files import whole_file
+from model.page.folder import PAGE, check_page_folder
 from model.page.markup import write_html
 from model.recipe_file import read_recipe
 
@@ -81,8 +82,12 @@ def run(args: argparse.Namespace) -> int:
         sources, title = sources_of_recipe(recipe), recipe.name
     else:
         raise InputError("give a COCO JSON file, a folder of VOC XML, or --recipe with one")
+    # The JSON file may lie beside the page.
+    json_beside = {args.json.name} if args.json and args.json.parent == args.out else set()
+    check_page_folder(args.out, "--out", COMMAND, {PAGE} | json_beside)
     exam = examine(title, sources, recipe, args.scale, args.sample, _tell)
-    page = args.out / "index.html"
+    _tell("drawing the pictures")
+    page = args.out / PAGE
     write_html(page, report_page(exam, walls_of(exam)))
     if args.json:
         with whole_file(args.json) as part:

@@ -15,18 +15,12 @@ from model.doctor.conditions import Conditions
 from model.doctor.coverage import CanvasBoxes, Coverage, measure_coverage, together
 from model.doctor.data_exam import DataSetExam, sampled
 from model.doctor.findings import EXAMPLES, Findings
-from model.doctor.proposal import anchors_toml, propose_anchors
+from model.doctor.proposal import GAIN, LOSS, POOR, Proposal, anchors_toml, propose_anchors
 from model.geometry import CANVAS_MULTIPLE, AnchorSpec
 from model.letterbox import MAX_CANVAS_SIDE
 
-POOR = 0.05
-"""Anchors are poor if more than this share of the boxes has none that overlaps enough."""
-
 LOST = 0.2
 """Training learns nonsense if more than this share of the boxes has no anchor at all."""
-
-GAIN = 0.01
-"""Least share of boxes that other anchors must win to be proposed."""
 
 SCALE_FACTORS = (1.25, 1.5, 2.0)
 """Larger scales whose coverage is told where it is poor."""
@@ -37,8 +31,9 @@ class AnchorExam:
     """The training boxes that were matched with anchors, and what came of it.
 
     `owners` and `pictures`: the data set of each picture and its boxes. Shapes: classes [N], class
-    indices in the pictures' order, -1 for a class that the list lacks. `proposed`: a better spec
-    and its coverage; `other_scales`: (scale, share reached); both only where coverage is poor.
+    indices in the pictures' order, -1 for a class that the list lacks. Only where coverage is poor:
+    `search` for better anchors; `proposed`, what it found, with its coverage; `other_scales`,
+    (scale, share reached).
     """
 
     conditions: Conditions
@@ -46,8 +41,33 @@ class AnchorExam:
     pictures: list[CanvasBoxes]
     classes: NDArray[np.int64]
     coverage: Coverage
+    search: Proposal | None = None
     proposed: tuple[AnchorSpec, Coverage] | None = None
     other_scales: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def search_text(self) -> str:
+        """What came of the search for better anchors; empty where there was none."""
+        if self.search is None:
+            return ""
+        if self.proposed is None:
+            return (
+                f"None of {self.search.tried:,} other sets of sizes and ratios wins {GAIN:.0%} of "
+                f"the boxes and takes no more than {LOSS:.0%} from any class; the most that one "
+                f"reaches is {self.search.most:.1%}."
+            )
+        now, then = self.coverage, self.proposed[1]
+        change = then.best_iou.mean() - now.best_iou.mean()
+        moves = "falls" if change < 0 else "rises"
+        return (
+            f"{then.share_reached():.1%} of the boxes are reached in place of "
+            f"{now.share_reached():.1%}; the mean best IoU {moves} by {abs(change):.3f}."
+        )
+
+    @property
+    def scales_text(self) -> str:
+        """What larger scales reach with the anchors of now; empty where none was tried."""
+        return ", ".join(f"{share:.1%} at scale {scale}" for scale, share in self.other_scales)
 
     @property
     def sizes(self) -> NDArray[np.floating]:
@@ -108,10 +128,9 @@ def _placed(data: DataSetExam, conditions: Conditions, sample: int) -> Iterator[
 
 def _look_further(exam: AnchorExam, training: Sequence[DataSetExam], sample: int) -> None:
     """Adds the anchors and the scales that would reach more boxes."""
-    reached = exam.coverage.share_reached()
-    spec = propose_anchors(exam.pictures, exam.classes, exam.conditions.anchors)
-    better = measure_coverage(exam.pictures, replace(exam.conditions, anchors=spec))
-    if better.share_reached() >= reached + GAIN:
+    exam.search = propose_anchors(exam.pictures, exam.classes, exam.conditions)
+    if spec := exam.search.spec:
+        better = measure_coverage(exam.pictures, replace(exam.conditions, anchors=spec))
         exam.proposed = spec, better
     others = []
     for factor in SCALE_FACTORS:
@@ -127,11 +146,13 @@ def _look_further(exam: AnchorExam, training: Sequence[DataSetExam], sample: int
 
 def _judge(exam: AnchorExam, findings: Findings) -> None:
     coverage = exam.coverage
-    advice = "Raise train.scale, or cut the pictures into tiles."
+    scales = f" ({exam.scales_text})" if exam.other_scales else ""
+    advice = (
+        f"{exam.search_text} Raise train.scale{scales}, or cut the pictures into tiles.".strip()
+    )
     if exam.proposed:
-        spec, better = exam.proposed
-        section, *lines = anchors_toml(spec).splitlines()
-        advice = f"In {section}, these reach {better.share_reached():.0%}: {'; '.join(lines)}"
+        section, *lines = anchors_toml(exam.proposed[0]).splitlines()
+        advice = f"In {section}: {'; '.join(lines)}. With these {exam.search_text}"
     boxes = list(exam.boxes)
     for code, mask, bound in (
         ("anchors-missing", coverage.without, LOST),

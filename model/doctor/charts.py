@@ -18,7 +18,7 @@ POINTS = 2_500
 """Boxes drawn in the scatter, at random: more make a blot of megabytes."""
 
 WIDTH, HEIGHT = 520, 400
-LEFT, BOTTOM, TOP, RIGHT = 46, 44, 12, 20
+LEFT, BOTTOM, TOP, RIGHT = 66, 44, 12, 20
 
 
 def size_scatter(
@@ -56,10 +56,7 @@ def size_scatter(
                 class_="anchor")
         )  # fmt: skip
     parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "width on the canvas, px", "middle"))
-    parts.append(
-        tag("text", "height on the canvas, px", class_="axis", text_anchor="middle",
-            transform=f"translate(12 {(HEIGHT - BOTTOM) / 2}) rotate(-90)")
-    )  # fmt: skip
+    parts.append(_upright("height on the canvas, px"))
     return _svg(parts, "Width and height of boxes against the anchors")
 
 
@@ -70,11 +67,12 @@ def iou_histogram(coverage: Coverage) -> Element:
     slot = (WIDTH - LEFT - RIGHT) / len(counts)
     room = HEIGHT - BOTTOM - TOP
     parts = []
-    for share in (0.25, 0.5, 0.75, 1.0):
-        at = HEIGHT - BOTTOM - share * room
+    step = round_step(most)
+    for tick in range(0, most + 1, step):
+        at = HEIGHT - BOTTOM - tick / most * room
         parts += [
             _line(LEFT, at, WIDTH - RIGHT, at),
-            _text(LEFT - 6, at + 4, f"{most * share:.0f}", "end"),
+            _text(LEFT - 6, at + 4, f"{tick:,}", "end"),
         ]
     for index, (count, edge) in enumerate(zip(counts.tolist(), edges.tolist(), strict=False)):
         tall = count / most * room
@@ -88,7 +86,15 @@ def iou_histogram(coverage: Coverage) -> Element:
             parts.append(_text(LEFT + index * slot, HEIGHT - BOTTOM + 16, f"{edge:.1f}", "middle"))
     parts.append(_text(WIDTH - RIGHT, HEIGHT - BOTTOM + 16, "1.0", "end"))
     parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "IoU of the best anchor", "middle"))
+    parts.append(_upright("boxes"))
     return _svg(parts, "IoU of each box's best anchor")
+
+
+def round_step(most: int) -> int:
+    """The least of 1, 2, 5, 10, 20, 50 ... that goes less than six times into a number."""
+    power: int = 10 ** (len(str(most)) - 1)
+    steps = (power // 10, power // 5, power // 2, power, 2 * power)
+    return next(step for step in steps if step * 6 > most)
 
 
 def _log2(value: float) -> float:
@@ -102,6 +108,13 @@ def _svg(parts: Sequence[Element], title: str) -> Element:
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> Element:
     return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
+
+
+def _upright(text: str) -> Element:
+    """What is written along the y axis."""
+    middle = (HEIGHT - BOTTOM + TOP) / 2
+    return tag("text", text, class_="axis", text_anchor="middle",
+               transform=f"translate(12 {middle}) rotate(-90)")  # fmt: skip
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Element:

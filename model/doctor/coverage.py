@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from model.anchors import anchors_of_canvas
 from model.doctor.best_anchors import best_ious
@@ -91,7 +92,9 @@ def together(
 def measure_coverage(pictures: Sequence[CanvasBoxes], conditions: Conditions) -> Coverage:
     """The coverage of the boxes of one or more pictures under these conditions."""
     best = best_ious(*together(pictures), conditions.anchors).max(axis=2)
-    positives = [_positives(picture, conditions) for picture in pictures]
+    # disable=None: no bar where nobody watches.
+    shown = tqdm(pictures, "matching", unit="picture", leave=False, disable=None)
+    positives = [_positives(picture, conditions) for picture in shown]
     return Coverage(
         best.max(axis=0),
         best.argmax(axis=0),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.doctor.anchor_exam import AnchorExam
 from model.doctor.catalogue import Severity
@@ -17,8 +18,20 @@ from model.doctor.gallery import Wall
 from model.doctor.proposal import anchors_toml
 from model.doctor.summary import verdict
 from model.geometry import LEVELS
+from model.page.folder import generator
 from model.page.markup import number, prose, table, tag
 from model.page.style import STYLE
+
+COMMAND = "retinaserve doctor"
+
+OWN_STYLE = """
+.legend { flex-wrap: wrap; gap: 4px 22px; }
+.sets td:not(.number) { white-space: normal; }
+@media (max-width: 600px) {
+  th { white-space: normal; vertical-align: bottom; }
+  td.bar { width: 40px; min-width: 40px; }
+}
+"""
 
 FIGURES = ("boxes", "reached", "mean best IoU", "low-quality only", "no anchor")
 """What tables say of a coverage."""
@@ -33,8 +46,9 @@ def report_page(exam: Examination, walls: Sequence[Wall]) -> Element:
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        generator(COMMAND),
         tag("title", f"Doctor: {exam.title}"),
-        tag("style", STYLE),
+        tag("style", STYLE + OWN_STYLE),
     )
     parts = {
         "Findings": [_card(finding) for finding in exam.findings] or [tag("p", "None.")],
@@ -79,8 +93,8 @@ def _data(exam: Examination) -> Element:
         )
         for data in exam.data
     ]
-    head = ("", "labels", "pictures in", "pictures", "boxes", "of them learnt from")
-    return table(head, rows)
+    head = ("", "labels", "pictures in", "pictures", "boxes", "learnt from")
+    return tag("div", table(head, rows), class_="sets")
 
 
 def _card(finding: Finding) -> Element:
@@ -125,7 +139,7 @@ def _classes(exam: Examination) -> Iterator[Element]:
     rows = [
         [
             number(index),
-            tag("td", str(ids.get(name, "")), class_="number"),
+            *([tag("td", str(ids.get(name, "")), class_="number")] if ids else []),
             tag("code", name),
             number(boxes[index]),
             tag("td", tag("i", style=f"width:{boxes[index] / most:.1%}"), class_="bar"),
@@ -134,9 +148,10 @@ def _classes(exam: Examination) -> Iterator[Element]:
         ]
         for index, name in enumerate(exam.classes)
     ]
-    head = ["index", "category id", "class", "boxes", "", "pictures"]
+    head = ["index", *(["category id"] if ids else []), "class", "boxes", "", "pictures"]
     head += ["boxes in val" for _ in val]
-    yield tag("p", "The head counts classes from 0 in this order; category ids are the file's own.")
+    own = "; category ids are the file's own" if ids else ""
+    yield tag("p", f"The head counts classes from 0 in this order{own}.")
     yield _folded(table(head, rows), len(rows))
 
 
@@ -160,21 +175,27 @@ def _anchors(exam: AnchorExam, classes: Sequence[str]) -> Iterator[Element]:
     scatter = size_scatter(exam.sizes, coverage.reached, exam.conditions.anchors)
     yield tag("div", scatter, iou_histogram(coverage), class_="charts")
     keys = {
-        "reached": "box with an anchor",
-        "missed": "box without",
+        "reached": f"box whose best anchor has an IoU of {rule.foreground:g} or more",
+        "missed": f"box whose best anchor is below {rule.foreground:g}",
         "anchor": "shape of an anchor",
     }
     yield tag("p", *(tag("span", t, class_=f"key {k}") for k, t in keys.items()), class_="legend")
     yield tag("p", "By class, and by the level of each box's best anchor: boxes, share reached.")
     rows = [_coverage_row(tag("b", "all"), coverage)]
     rows += [
-        _coverage_row(tag("code", name), coverage.part(exam.classes == index))
-        for index, name in enumerate(classes)
-        if (exam.classes == index).any()
+        _coverage_row(tag("code", name), coverage.part(mask))
+        for name, mask in _masks(exam, classes)
     ]
     levels = [f"P{level}" for level in LEVELS]
     yield _folded(table(["class", *FIGURES, *levels], rows), len(rows))
-    yield from _proposal(exam)
+    yield from _proposal(exam, classes)
+
+
+def _masks(exam: AnchorExam, classes: Sequence[str]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The boxes of each class that has some, bool [N]."""
+    for index, name in enumerate(classes):
+        if (mask := exam.classes == index).any():
+            yield name, mask
 
 
 def _coverage_row(name: Element, part: Coverage) -> list[Element]:
@@ -202,22 +223,35 @@ def _share(share: float, before: str) -> Element:
     return tag("td", f"{before}{share:.0%}", class_="number", style=shade)
 
 
-def _proposal(exam: AnchorExam) -> Iterator[Element]:
-    if not (exam.proposed or exam.other_scales):
+def _proposal(exam: AnchorExam, classes: Sequence[str]) -> Iterator[Element]:
+    if exam.search is None:
         return
     yield tag("h3", "What would fit better")
-    now = number(exam.conditions.anchors.per_location)
-    rows: list[list[str | Element]] = [["anchors of now", now, *_figures(exam.coverage)]]
     if exam.proposed:
         spec, better = exam.proposed
-        rows.append(["anchors proposed", number(spec.per_location), *_figures(better)])
-    yield table(["", "at a location", *FIGURES], rows)
-    if exam.proposed:
+        now = [number(exam.conditions.anchors.per_location), *_figures(exam.coverage)]
+        then = [number(spec.per_location), *_figures(better)]
+        head = ["", "at a location", *FIGURES]
+        yield table(head, [["anchors of now", *now], ["anchors proposed", *then]])
+        yield tag("p", exam.search_text)
         yield tag("p", "For the recipe of a model that does not start from trained heads:")
-        yield tag("pre", anchors_toml(exam.proposed[0]))
+        yield tag("pre", anchors_toml(spec))
+        rows = [
+            [tag("code", name), *_change(exam.coverage.part(mask), better.part(mask))]
+            for name, mask in _masks(exam, classes)
+        ]
+        head = ["class", "reached now", "proposed", "mean best IoU now", "proposed"]
+        yield _folded(table(head, rows), len(rows))
+    else:
+        yield tag("p", f"Other anchors: {exam.search_text}")
     if exam.other_scales:
-        said = ", ".join(f"{share:.0%} at scale {scale}" for scale, share in exam.other_scales)
-        yield tag("p", f"Larger pictures with the anchors of now: {said}.")
+        yield tag("p", f"Larger pictures with the anchors of now reach {exam.scales_text}.")
+
+
+def _change(now: Coverage, then: Coverage) -> list[Element]:
+    parts = (now, then)
+    ious = [number(float(part.best_iou.mean()), 3) for part in parts]
+    return [*(_share(part.share_reached(), "") for part in parts), *ious]
 
 
 def _folded(body: Element, rows: int) -> Element:
@@ -230,7 +264,7 @@ def _folded(body: Element, rows: int) -> Element:
 
 def _footer() -> Element:
     said = (
-        "Written by retinaserve doctor. The thumbnails are of your pictures and lie inside this "
-        "file: share it as you would share them."
+        f"Written by {COMMAND}. The thumbnails are of your pictures and lie inside this file: "
+        "share it as you would share them."
     )
     return tag("footer", tag("p", said))

@@ -98,18 +98,29 @@ def _anchors_json(exam: AnchorExam, classes: tuple[str, ...]) -> dict[str, Any]:
     proposal = None
     if exam.proposed:
         spec, better = exam.proposed
-        proposal = asdict(spec) | {"toml": anchors_toml(spec), "coverage": _coverage_json(better)}
+        proposal = asdict(spec) | {
+            "toml": anchors_toml(spec),
+            "coverage": _coverage_json(better),
+            "classes": _classes_json(exam, better, classes),
+        }
     return {
         "pictures": len(exam.pictures),
         "positives_of_picture": dict(zip(("least", "median", "most"), positives, strict=True)),
         "coverage": _coverage_json(exam.coverage),
-        "classes": {
-            name: _coverage_json(exam.coverage.part(exam.classes == index))
-            for index, name in enumerate(classes)
-            if (exam.classes == index).any()
-        },
+        "classes": _classes_json(exam, exam.coverage, classes),
         "proposal": proposal,
+        "search": {"tried": exam.search.tried, "most_reached": exam.search.most}
+        if exam.search
+        else None,
         "other_scales": [{"scale": scale, "reached": share} for scale, share in exam.other_scales],
+    }
+
+
+def _classes_json(exam: AnchorExam, coverage: Coverage, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: _coverage_json(coverage.part(exam.classes == index))
+        for index, name in enumerate(classes)
+        if (exam.classes == index).any()
     }
 
 

@@ -20,6 +20,9 @@ GAP = 12
 EDGE = 90
 """What a label needs to the right of its box's left side."""
 
+EM = 0.65
+"""About the width of a letter, in font sizes; the reader's own font decides."""
+
 EMBEDDED_PX = 960
 """Longer side of the picture inside the drawing at most."""
 
@@ -101,31 +104,47 @@ def _detections(image: ImageOutcome, classes: Sequence[str]) -> Iterator[Box]:
 
 
 def _boxes(boxes: Iterator[Box], factor: float, width: float) -> Iterator[Element]:
-    for (x1, y1, x2, y2), kind, text, told in boxes:
-        colour = COLOURS.get(kind, COLOURS[CROWD])
-        thin = kind in QUIET
+    """All boxes, and above them what is written at them, where it hides no other text.
+
+    Of texts that overlap the later box's is written: among detections, the better one's.
+    """
+    rows = list(boxes)
+    for (x1, y1, x2, y2), kind, _, told in rows:
         place = {
             "x": f"{x1 * factor:.1f}",
             "y": f"{y1 * factor:.1f}",
             "width": f"{(x2 - x1) * factor:.1f}",
             "height": f"{(y2 - y1) * factor:.1f}",
         }
-        line = 1.5 if thin else 2.6
+        line = 1.5 if kind in QUIET else 2.6
         dashes = {"stroke_dasharray": "6 4"} if kind in (CROWD, Outcome.IGNORED) else {}
         seam = {"fill": "none", "stroke": "#000", "stroke_opacity": 0.5}
         yield tag("rect", **place, **seam, stroke_width=line + 1.2)
         hover = tag("title", told)
         yield tag(
-            "rect", hover, **place, fill="#000", fill_opacity=0, stroke=colour,
-            stroke_width=line, **dashes,
+            "rect", hover, **place, fill="#000", fill_opacity=0,
+            stroke=COLOURS.get(kind, COLOURS[CROWD]), stroke_width=line, **dashes,
         )  # fmt: skip
-        if text:
-            # Near the right edge the text goes to the left.
-            at_edge = x1 * factor > width - EDGE
+    written: list[tuple[float, float, float, float]] = []
+    for (x1, y1, x2, _), kind, text, _ in reversed(rows):
+        if not text:
+            continue
+        thin = kind in QUIET
+        size = 11 if thin else 14
+        # Near the right edge the text goes to the left.
+        at_edge = x1 * factor > width - EDGE
+        x = x2 * factor - 3 if at_edge else x1 * factor + 3
+        y = max(11.0, y1 * factor + 12)
+        long = EM * size * len(text)
+        left = x - long if at_edge else x
+        right, top, bottom = left + long, y - size, y + 3
+        if all(
+            right <= x0 or x9 <= left or bottom <= y0 or y9 <= top for x0, y0, x9, y9 in written
+        ):
+            written.append((left, top, right, bottom))
             yield tag(
-                "text", text, x=f"{x2 * factor - 3 if at_edge else x1 * factor + 3:.1f}",
-                y=f"{max(11.0, y1 * factor + 12):.1f}", text_anchor="end" if at_edge else "start",
-                fill="#fff" if thin else colour, font_size=11 if thin else 14,
+                "text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor="end" if at_edge else "start",
+                fill="#fff" if thin else COLOURS.get(kind, COLOURS[CROWD]), font_size=size,
                 font_weight=400 if thin else 600, paint_order="stroke", stroke="#111",
                 stroke_width=2.5, stroke_linejoin="round", pointer_events="none",
             )  # fmt: skip

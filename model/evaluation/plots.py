@@ -45,13 +45,14 @@ def plot_class(
         figure = Figure(figsize=(7.2, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _label(left, "recall", "precision")
-        _label(right, "score threshold", "at IoU .5")
+        _label(right, "score threshold", "precision, recall, F1 at IoU .5")
         for iou, colour in ((0.5, "#1f6feb"), (0.75, "#8250df")):
             row = precision[np.isclose(IOU_THRESHOLDS, iou)][0]
-            left.plot(RECALLS, row, color=colour, label=f"AP{iou * 100:.0f} {row.mean():.3f}")
+            label = f"AP{iou * 100:.0f} {row.mean():.3f}"
+            left.plot(RECALLS, until_reached(row), color=colour, label=label)
         mean = precision.mean(axis=0)
         label = f"AP {mean.mean():.3f}"
-        left.plot(RECALLS, mean, color="#57606a", linestyle="--", label=label)
+        left.plot(RECALLS, until_reached(mean), color="#57606a", linestyle="--", label=label)
         left.legend(**ABOVE)
         rates = sweep.at(GRID)
         for name, colour in (("precision", "#1f6feb"), ("recall", "#d1570d"), ("f1", "#1a7f37")):
@@ -95,6 +96,16 @@ def plot_confusion(path: Path, confusion: Mapping[str, Any]) -> None:
         axes.set_ylabel("labelled as")
         axes.tick_params(length=0)
         save_svg(figure, path)
+
+
+def until_reached(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Precision by recall without the zeros at its end, where lines end.
+
+    COCO writes 0 at recalls that no threshold reaches, where there is no precision.
+    """
+    reached = np.flatnonzero(precision)
+    end = reached[-1] + 1 if len(reached) else 0
+    return np.where(np.arange(len(precision)) < end, precision, np.nan)
 
 
 def _label(axes: Axes, x: str, y: str) -> None:

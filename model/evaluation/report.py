@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
 
-from model.errors import InputError
 from model.evaluation.assessment import Assessment
 from model.evaluation.coco_metrics import ImageDetections, coco_results
 from model.evaluation.outcomes import worst_images
 from model.evaluation.picture import COLOURS, CROWD, counts_text, name_of, picture_svg
 from model.evaluation.plots import plot_class, plot_confusion
 from model.files import whole_file
+from model.page.folder import PAGE, check_page_folder, generator
 from model.page.markup import number, table, tag, write_html
 from model.page.style import STYLE
 
-PAGE, METRICS_FILE, DETECTIONS_FILE = "index.html", "metrics.json", "detections.json"
+COMMAND = "retinaserve evaluate"
+METRICS_FILE, DETECTIONS_FILE = "metrics.json", "detections.json"
 PLOTS, WORST = "plots", "worst"
 PARTS = {PAGE, METRICS_FILE, DETECTIONS_FILE, PLOTS, WORST}
 
@@ -72,13 +73,7 @@ img.confusion { width: auto; max-width: 100%; max-height: 90vh; }
 
 def check_report_folder(out: Path) -> None:
     """InputError unless `out` is new, an empty folder, or an earlier report and nothing else."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: --report names a folder")
-    held = {path.name for path in out.iterdir()} if out.exists() else set()
-    if foreign := sorted(held - PARTS):
-        raise InputError(
-            f"{out} holds {foreign[0]}, which is no part of a report: choose another --report"
-        )
+    check_page_folder(out, "--report", COMMAND, PARTS)
 
 
 def write_report(
@@ -105,6 +100,7 @@ def write_report(
             "head",
             tag("meta", charset="utf-8"),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            generator(COMMAND),
             tag("title", f"Evaluation of {document['subject']['subject']}"),
             tag("style", STYLE + OWN_STYLE),
         ),
@@ -119,8 +115,8 @@ def write_report(
                 *_worst(out / WORST, assessment, worst),
                 tag(
                     "footer",
-                    "Written by retinaserve evaluate. The pictures lie inside this file: share it "
-                    "as you would share them.",
+                    f"Written by {COMMAND}. The pictures lie inside this file: share it as you "
+                    "would share them.",
                 ),
             ),
         ),
@@ -173,7 +169,8 @@ def _plots(folder: Path, assessment: Assessment) -> Iterator[Element]:
     yield tag("h2", "Precision and recall")
     yield tag(
         "p",
-        "Left: COCO's precision at each recall, at IoU .50 and .75 and on average over .50 to .95. "
+        "Left: COCO's precision at each recall, at IoU .50 and .75 and on average over .50 to .95; "
+        "a line ends at the most recall that is reached, beyond it AP counts 0. "
         "Right: what each score threshold gives; the dotted line is the threshold of this page.",
     )
     figures = []

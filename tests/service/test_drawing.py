@@ -31,6 +31,22 @@ def test_label_and_score_are_written_above_the_box():
     assert (tag.sum(-1) < 100).any()  # black letters
 
 
+def test_a_label_that_would_hide_a_better_one_is_left_out():
+    rows = [((50, 100, 150, 200), 0.9, 0), ((54, 100, 154, 204), 0.8, 1)]
+    alone = np.asarray(draw_detections(grey(), detections(rows[0]), ["a", "b"]))
+    drawn = draw_detections(grey(), detections(*rows), ["a", "b"])
+    np.testing.assert_array_equal(np.asarray(drawn)[:100], alone[:100])
+    assert drawn.getpixel((100, 204)) == class_colour(1)
+
+
+def test_labels_beside_each_other_are_all_written():
+    rows = [((10, 100, 60, 150), 0.9, 0), ((150, 100, 200, 150), 0.8, 1)]
+    drawn = np.asarray(draw_detections(grey(), detections(*rows), ["a", "b"]))
+    for index, left in enumerate((10, 150)):
+        tag = drawn[88:99, left + 2 : left + 20]
+        assert (tag == class_colour(index)).all(-1).any()
+
+
 def test_the_image_itself_is_not_drawn_on():
     image = grey()
     draw_detections(image, detections(((50, 100, 150, 200), 0.9, 0)), ["a"])

@@ -78,6 +78,39 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert found["anchors"]["proposal"] is None
 
 
+def test_page_is_written_anew_over_its_own_alone(tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    arguments = [write_set(tmp_path), "--scale", 192, "--out", out, "--json", out / "doctor.json"]
+    assert run(*arguments) == 0
+    assert run(*arguments) == 0
+    (out / "metrics.json").touch()
+    with pytest.raises(InputError, match=r"holds metrics.json, which retinaserve doctor did not"):
+        run(*arguments)
+    (out / "index.html").write_text("<html>somebody's own</html>")
+    with pytest.raises(InputError, match=r"index.html was not written by retinaserve doctor, "):
+        run(*arguments)
+    assert (out / "index.html").read_text() == "<html>somebody's own</html>"
+
+
+def test_anchors_that_do_not_help_are_told_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = good_labels()
+    for entry in labels["annotations"][::2]:
+        entry["bbox"][2:] = [0.5, 0.5]
+    path = write_set(tmp_path, labels)
+    out = tmp_path / "report"
+    assert run(path, "--scale", 192, "--out", out, "--json", tmp_path / "doctor.json") == 0
+    found = json.loads((tmp_path / "doctor.json").read_text())["anchors"]
+    assert found["proposal"] is None
+    assert (found["search"]["tried"], found["search"]["most_reached"]) == (11798, 0.5)
+    told = "None of 11,798 other sets of sizes and ratios wins 1% of the boxes and takes no"
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for text in (page, capsys.readouterr().out):
+        assert told in text
+        assert "at scale 256" in text
+
+
 def test_json_is_strict_even_for_boxes_that_are_not_numbers(tmp_path: Path) -> None:
     labels = good_labels()
     labels["annotations"] = [{**labels["annotations"][0], "bbox": [float("nan")] * 4}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.doctor.charts import iou_histogram, size_scatter
+from model.doctor.charts import iou_histogram, round_step, size_scatter
 from model.doctor.coverage import Coverage
 from model.geometry import AnchorSpec
 
@@ -43,3 +43,19 @@ def test_histogram_counts_and_colours_by_the_foreground_iou() -> None:
     assert bars["0.45 to 0.50, boxes: 1"] == "missed"
     assert bars["0.50 to 0.55, boxes: 2"] == "reached"
     assert bars["0.95 to 1.00, boxes: 1"] == "reached"
+
+
+@pytest.mark.parametrize(
+    ("most", "step"),
+    [(1, 1), (5, 1), (7, 2), (10, 2), (12, 5), (169, 50), (1010, 200), (6000, 2000)],
+)
+def test_ticks_are_round_numbers(most: int, step: int) -> None:
+    assert round_step(most) == step
+
+
+def test_histogram_says_what_it_counts() -> None:
+    none = np.zeros(169, np.int64)
+    chart = iou_histogram(Coverage(np.full(169, 0.7), none, none, none, 0.5))
+    texts = [mark.text for mark in chart if mark.tag == "text"]
+    assert texts[:4] == ["0", "50", "100", "150"]
+    assert texts[-2:] == ["IoU of the best anchor", "boxes"]

@@ -15,7 +15,7 @@ from model.boxes import iou_of
 from model.doctor.best_anchors import best_ious
 from model.doctor.conditions import Conditions
 from model.doctor.coverage import CanvasBoxes, measure_coverage
-from model.doctor.proposal import anchors_toml, propose_anchors
+from model.doctor.proposal import Proposal, anchors_toml, propose_anchors
 from model.geometry import AnchorSpec
 from model.letterbox import Canvas
 from model.matching import Matching
@@ -85,36 +85,64 @@ def test_pictures_are_counted_one_by_one() -> None:
     assert found.positives_of_picture.tolist() == [one.positives.sum() for one in apart]
 
 
-def test_proposal_reaches_flat_boxes() -> None:
-    """Boxes of 80x16 px, which the paper's anchors don't reach and flatter ones do."""
-    centre = torch.rand(60, 2) * torch.tensor([100.0, 80.0]) + torch.tensor([45.0, 20.0])
-    half = torch.tensor([40.0, 8.0])
-    pictures = [on_canvas(torch.cat([centre - half, centre + half], dim=1))]
-    assert measure_coverage(pictures, conditions()).share_reached() == 0
-    spec = propose_anchors(pictures, np.zeros(60, np.int64), AnchorSpec())
-    assert measure_coverage(pictures, conditions(spec)).share_reached() == 1
-    assert min(spec.ratios) < 0.3
-    assert spec.per_location <= AnchorSpec().per_location
+def around(centre: Tensor, half: list[float]) -> Tensor:
+    return torch.cat([centre - torch.tensor(half), centre + torch.tensor(half)], dim=1)
 
 
-def test_proposal_takes_one_shape_where_one_is_enough() -> None:
-    centre = torch.rand(60, 2) * torch.tensor([140.0, 90.0]) + 24
-    pictures = [on_canvas(torch.cat([centre - 16, centre + 16], dim=1))]
-    spec = propose_anchors(pictures, np.zeros(60, np.int64), AnchorSpec(offset=0.0))
-    assert (spec.per_location, spec.ratios, spec.offset) == (1, (1.0,), 0.0)
-    assert 32.0 in spec.sizes
+def proposal_for(boxes: Tensor, classes: list[int], spec: AnchorSpec | None = None) -> Proposal:
+    return propose_anchors([on_canvas(boxes)], np.array(classes), conditions(spec))
+
+
+def reached_of(boxes: Tensor, spec: AnchorSpec | None) -> float:
+    return measure_coverage([on_canvas(boxes)], conditions(spec)).share_reached()
+
+
+def test_proposal_reaches_flat_boxes_with_as_few_anchors_as_will_do() -> None:
+    """Boxes of 6:1, 32 px in size, which the paper's anchors don't reach in any size."""
+    centre = ((torch.rand(60, 2) * torch.tensor([100.0, 80.0]) + 24) / 8).floor() * 8
+    boxes = around(centre, [39.19, 6.532])
+    assert reached_of(boxes, None) == 0
+    found = proposal_for(boxes, [0] * 60, AnchorSpec(offset=0.0)).spec
+    assert found
+    assert (found.per_location, found.ratios, found.offset) == (1, (1 / 6,), 0.0)
+    assert 32.0 in found.sizes
+    assert reached_of(boxes, found) == 1
+
+
+def test_small_class_is_reached_by_other_sizes_alone() -> None:
+    """Ten boxes of 14 px, which only smaller anchors reach, beside 90 of 32 px that fit as it is.
+
+    Size 23 with two shapes has the highest mean IoU and reaches none of the ten.
+    """
+    centre = ((torch.rand(100, 2) * torch.tensor([100.0, 60.0]) + 30) / 8).floor() * 8 + 4
+    boxes = torch.cat([around(centre[:90], [16.0, 16.0]), around(centre[90:], [7.0, 7.0])])
+    assert reached_of(boxes, None) == 0.9
+    found = proposal_for(boxes, [0] * 90 + [1] * 10)
+    assert found.spec == AnchorSpec((19.0, 38.0, 76.0, 152.0, 304.0))
+    assert (found.tried, found.most) == (17, 1.0)
+    assert reached_of(boxes, found.spec) == 1
+
+
+def test_nothing_is_proposed_where_it_would_take_from_another_class() -> None:
+    """Boxes of 2 px, which no anchor that is tried reaches, beside boxes that all reach."""
+    centre = torch.rand(60, 2) * torch.tensor([100.0, 60.0]) + 30
+    boxes = torch.cat([around(centre[:40], [16.0, 16.0]), around(centre[40:], [1.0, 1.0])])
+    found = proposal_for(boxes, [0] * 40 + [1] * 20)
+    # 17 sizes alone; 17 sizes, 1 to 3 scales and 1 to 3 of 11 ratios: 17 * 3 * 231.
+    assert (found.spec, found.tried, found.most) == (None, 11798, pytest.approx(2 / 3))
 
 
 def test_rare_class_has_a_say() -> None:
     """A flat box beside 300 square ones: by boxes alone it would not pay for an anchor."""
     centre = torch.full((301, 2), 60.0) + torch.rand(301, 2) * 8
-    half = torch.full((301, 2), 16.0)
-    half[300:] = torch.tensor([48.0, 8.0])
-    pictures = [on_canvas(torch.cat([centre - half, centre + half], dim=1))]
-    classes = np.array([0] * 300 + [1])
-    fair = propose_anchors(pictures, classes, AnchorSpec())
-    alike = propose_anchors(pictures, np.zeros(301, np.int64), AnchorSpec())
-    assert (len(fair.ratios), len(alike.ratios)) == (2, 1)
+    tiny = around(centre[:10], [8.0, 8.0])
+    boxes = torch.cat([tiny, around(centre[10:300], [16.0, 16.0]), around(centre[300:], [48.0, 8])])
+    fair = proposal_for(boxes, [0] * 300 + [1]).spec
+    alike = proposal_for(boxes, [0] * 301).spec
+    assert fair
+    assert alike
+    assert reached_of(boxes[300:], fair) == 1
+    assert reached_of(boxes[300:], alike) == 0
 
 
 @pytest.mark.parametrize("offset", [0.5, 0.0])

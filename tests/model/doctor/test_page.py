@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_findings_and_their_pictures_are_on_the_page(tmp_path: Path) -> None:
     assert "Boxes have no area" in text
     assert "a.png: cat box (1, 1, 1, 1)" in text
     assert "Boxes without area or outside the picture" in text
+
+
+def test_category_ids_have_a_column_where_there_are_any(tmp_path: Path) -> None:
+    page = " ".join(page_of(write_set(tmp_path), tmp_path / "index.html").text)
+    assert "category id" in page
+    voc = tmp_path / "voc"
+    voc.mkdir()
+    (voc / "a.xml").write_text(
+        "<annotation><filename>a.png</filename><size><width>96</width><height>64</height></size>"
+        "<object><name>cat</name><bndbox><xmin>8</xmin><ymin>8</ymin><xmax>40</xmax>"
+        "<ymax>40</ymax></bndbox></object></annotation>"
+    )
+    shutil.copytree(tmp_path / "images", voc / "images")
+    page = " ".join(page_of(voc, tmp_path / "voc.html").text)
+    assert "The head counts classes from 0" in page
+    assert "category id" not in page
 
 
 def test_walls_hold_what_their_titles_say(tmp_path: Path) -> None:

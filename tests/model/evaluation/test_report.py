@@ -18,7 +18,10 @@ from model.evaluation.assessment import assess
 from model.evaluation.coco_metrics import METRICS
 from model.evaluation.outcomes import outcome_of
 from model.evaluation.picture import picture_svg
+from model.evaluation.plots import until_reached
 from model.evaluation.report import MEANING, check_report_folder, write_report
+from model.page.folder import generator
+from model.page.markup import tag, write_html
 from tests.model.evaluation.detections import found
 
 CLASSES = ("<b>cat", "$x_2$ & 犬", "cow")
@@ -128,22 +131,50 @@ def test_plots_say_names_as_they_are(data: DataSet, tmp_path: Path) -> None:
 
 def test_earlier_report_is_replaced_whole(data: DataSet, tmp_path: Path) -> None:
     out = tmp_path / "report"
-    (out / "worst").mkdir(parents=True)
+    written(data, out)
     (out / "worst" / "09.svg").touch()
-    (out / "index.html").touch()
+    (out / "metrics.json").write_text("{}")
     written(data, out)
     assert [path.name for path in (out / "worst").iterdir()] == ["01.svg"]
-    assert (out / "index.html").stat().st_size > 1000
+    assert (out / "metrics.json").stat().st_size > 1000
 
 
-def test_folder_with_anything_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "index.html").touch()
-    (tmp_path / "thesis.docx").touch()
-    with pytest.raises(InputError, match=r"holds thesis.docx, which is no part of a report"):
-        check_report_folder(tmp_path)
+def test_folder_with_anything_else_is_refused(data: DataSet, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    written(data, out)
+    (out / "thesis.docx").touch()
+    with pytest.raises(InputError, match=r"holds thesis.docx, which retinaserve evaluate did not"):
+        check_report_folder(out)
     with pytest.raises(InputError, match="is a file: --report names a folder"):
-        check_report_folder(tmp_path / "thesis.docx")
+        check_report_folder(out / "thesis.docx")
     check_report_folder(tmp_path / "new")
+
+
+def test_page_of_another_command_is_not_replaced(data: DataSet, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    write_html(page, tag("html", tag("head", generator("retinaserve doctor"))))
+    before = page.read_bytes()
+    said = r"index.html was not written by retinaserve evaluate, .* choose another --report"
+    with pytest.raises(InputError, match=said):
+        written(data, tmp_path)
+    assert page.read_bytes() == before
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_precision_ends_where_no_threshold_reaches_the_recall() -> None:
+    row = np.array([1.0, 0.0, 0.5, 0.0, 0.0])
+    np.testing.assert_equal(until_reached(row), [1.0, 0.0, 0.5, np.nan, np.nan])
+    assert np.isnan(until_reached(np.zeros(3))).all()
+
+
+def test_labels_of_a_weak_model_do_not_hide_each_other(data: DataSet) -> None:
+    crowded = [([10.0 + i, 10.0, 60.0 + i, 60.0], 0.9 - i / 100, 1) for i in range(9)]
+    apart = (FAR, 0.1, 0)
+    svg = picture_svg(outcome_of(data.records[0], found(*crowded, apart), 0.05), CLASSES, 0)
+    boxes = [rect for rect in svg.iter("rect") if rect.find("title") is not None]
+    assert len(boxes) == 2 + 10  # a label, a crowd region, and every detection
+    texts = [text.text for text in svg.iter("text")]
+    assert sorted(texts) == ["$x_2$ & 犬 0.90", "<b>cat", "<b>cat 0.10"]
 
 
 def test_drawing_tells_every_box_and_its_outcome(data: DataSet) -> None:
@@ -158,11 +189,11 @@ def test_drawing_tells_every_box_and_its_outcome(data: DataSet) -> None:
         "$x_2$ & 犬 0.80: wrong class, labelled <b>cat",
     ]
     assert [text.text for text in svg.iter("text")] == [
-        "<b>cat",
         "$x_2$ & 犬",
-        "0.60",
-        "<b>cat 0.70",
+        "<b>cat",
         "$x_2$ & 犬 0.80",
+        "<b>cat 0.70",
+        "0.60",
     ]
     # 320 x 160 image pixels are drawn twice as large.
     first = next(rect for rect in svg.iter("rect"))
