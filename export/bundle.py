@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
-import numpy as np
 import onnx
 
-from export.inputs import Placed, drawn_pictures, pictures_of, placed
+from export.calibration import Feed
+from export.draft import draft_facts
+from export.engines.golden import golden_of
+from export.folder import whole_bundle
+from export.inputs import Placed, comparison_batches, pictures_of, placed
+from export.lint import MOST_TOP_K, faults_of
 from export.manifest import (
-    MANIFEST_FILE,
     METADATA_KEY,
-    BundleError,
+    Flavour,
     Graph,
     Manifest,
     Precision,
     Thresholds,
     manifest_of,
-    read_bundle,
     write_manifest,
 )
 from export.measure import measured_ap
-from export.quantize import Feed, quantized
+from export.plain_session import PlainSession
+from export.quantize import quantized
 from export.to_onnx import OPSET, to_onnx
 from export.verify import VerificationError, verify
 from export.view import ExportedView
@@ -35,31 +35,50 @@ from model.checkpoint import Checkpoint
 from model.data.records import DataSet
 from model.errors import InputError
 from model.files import sha256_of
-from model.letterbox import Canvas, group_canvases
+from model.letterbox import Canvas
 
 CALIBRATION_PICTURES = 64
 MAX_AP_DROP = 0.01
 """How much AP a reduced precision may lose against fp32 on the data given, or export fails."""
 
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""What export makes, in the order in which it does: int8 from fp32."""
+
+FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
+
 
 @dataclass(frozen=True)
 class ExportRule:
-    """What to export.
+    """What to export: each of `precisions` in each of `flavours`, the first of them to be served.
 
-    `precisions`: the first is served unless another is asked for. `calibration`: a folder of
-    pictures like those to be served; int8 needs it, verification uses it where given. `data`: a
-    labelled set on which every graph's AP is measured.
+    `calibration`: a folder of pictures like those to be served; int8 needs it, verification uses it
+    where given. `data`: a labelled set on which the AP of every cpu graph is measured.
     """
 
-    name: str
+    name: str | None = None
     version: str = "1"
     scales: tuple[int, ...] = ()
     canvases: tuple[Canvas, ...] = ()
     default_scale: int | None = None
     precisions: tuple[Precision, ...] = ("fp32",)
+    flavours: tuple[Flavour, ...] = ("cpu",)
     calibration: Path | None = None
     data: DataSet | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def __post_init__(self) -> None:
+        if "int8" in self.precisions and self.calibration is None:
+            raise InputError(
+                "int8 needs --calibration DIR: a folder of pictures like those that will be served"
+            )
+        if self.data is not None and "cpu" not in self.flavours:
+            raise InputError("--data: AP is measured on graphs of flavour cpu; add it to --flavour")
+        if "tensor" in self.flavours:
+            for name in ("pre_nms_top_k", "max_detections"):
+                if (value := getattr(self.thresholds, name)) > MOST_TOP_K:
+                    raise InputError(
+                        f"{name} {value}: accepted with flavour tensor are 1 to {MOST_TOP_K}"
+                    )
 
 
 def export_bundle(
@@ -73,39 +92,26 @@ def export_bundle(
 
     `source` goes into the manifest: what the graphs were made from. Nothing is left behind and an
     old bundle stays as it was when anything fails.
-    Raises InputError for bad input, VerificationError when a graph departs from the model.
+    Raises InputError for bad input, VerificationError when a graph departs from the model or is not
+    as it has to be.
     """
-    out = out.resolve()
-    _check_replaceable(out)
-    if "int8" in rule.precisions and rule.calibration is None:
-        raise InputError(
-            "int8 needs --calibration DIR: a folder of pictures like those that will be served"
-        )
-    groups = group_canvases(rule.scales, rule.canvases)
-    manifest_facts = {
-        "name": rule.name,
-        "version": rule.version,
-        "classes": list(checkpoint.classes),
-        "anchors": checkpoint.architecture.anchors,
-        "canvases": {scale: [str(c) for c in members] for scale, members in groups.items()},
-        "default_scale": max(groups) if rule.default_scale is None else rule.default_scale,
-        "mean": checkpoint.mean,
-        "std": checkpoint.std,
-        "thresholds": rule.thresholds,
-        "source": source,
-    }
+    facts = draft_facts(
+        checkpoint,
+        source,
+        name=rule.name,
+        version=rule.version,
+        scales=rule.scales,
+        canvases=rule.canvases,
+        default_scale=rule.default_scale,
+        thresholds=rule.thresholds,
+    )
     placeholder = Graph(file="x.onnx", precision="fp32", sha256="0" * 64, opset=OPSET)
-    draft = manifest_of({**manifest_facts, "graphs": [placeholder]})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        graphs, metrics = _graphs(checkpoint, draft, rule, work, say)
+    draft = manifest_of({**facts, "graphs": [placeholder]})
+    with whole_bundle(out) as folder:
+        graphs, metrics = _graphs(checkpoint, draft, rule, folder, say)
         measured = {**checkpoint.metrics, **metrics}
-        manifest = manifest_of({**manifest_facts, "graphs": graphs, "metrics": measured})
-        write_manifest(work, manifest)
-        _replace(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        manifest = manifest_of({**facts, "graphs": graphs, "metrics": measured})
+        write_manifest(folder, manifest)
     return manifest
 
 
@@ -113,54 +119,86 @@ def _graphs(
     checkpoint: Checkpoint,
     draft: Manifest,
     rule: ExportRule,
-    work: Path,
+    folder: Path,
     say: Callable[[str], None],
 ) -> tuple[list[Graph], dict[str, Any]]:
-    canvases = draft.canvases_by_scale
-    batches = list(_verification_batches(draft, rule.calibration))
-    graphs: list[Graph] = []
-    metrics: dict[str, Any] = {}
-    protos: dict[Precision, onnx.ModelProto] = {}
+    batches = list(comparison_batches(draft, rule.calibration))
+    graphs: dict[tuple[Flavour, Precision], Graph] = {}
+    ap: dict[str, Any] = {}
+    for flavour in rule.flavours:
+        for precision, proto in _protos(checkpoint, draft, rule, flavour, say):
+            onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision, flavour)})
+            proto.producer_name = "retinaserve"
+            content = proto.SerializeToString()
+            if precision in rule.precisions:
+                file = f"{draft.name}-{precision}{'' if flavour == 'cpu' else f'-{flavour}'}.onnx"
+                say(f"verifying {file} against the eager model")
+                if faults := faults_of(proto, flavour, precision):
+                    raise VerificationError(f"{file}: {'; '.join(faults)}")
+                # The tensor flavour takes its time on a CPU, and has the same network.
+                seen = batches if flavour == "cpu" else [min(batches, key=_size_of)]
+                (folder / file).write_bytes(content)
+                graphs[flavour, precision] = Graph(
+                    file=file,
+                    precision=precision,
+                    flavour=flavour,
+                    sha256=sha256_of(folder / file),
+                    opset=OPSET,
+                    parity=verify(content, checkpoint, seen, precision, draft.thresholds),
+                    golden=golden_of(PlainSession(content), draft),
+                )
+            if rule.data is not None and flavour == "cpu":
+                ap[precision] = _ap_by_scale(content, rule.data, draft)
+    _check_ap(ap, draft.default_scale)
+    ordered = [
+        graphs[flavour, precision] for flavour in rule.flavours for precision in rule.precisions
+    ]
+    if rule.data is None:
+        return ordered, {}
+    data = {"name": Path(rule.data.name).name, "images": len(rule.data.records)}
+    return ordered, {"export": ap, "data": data}
+
+
+def _protos(
+    checkpoint: Checkpoint,
+    draft: Manifest,
+    rule: ExportRule,
+    flavour: Flavour,
+    say: Callable[[str], None],
+) -> Iterator[tuple[Precision, onnx.ModelProto]]:
+    """The graphs of a flavour, and the fp32 one also where it is not to be served: int8 is made
+    from it, and its AP is what the others may not lose.
+    """
     wanted = set(rule.precisions)
-    if "int8" in wanted or rule.data is not None:
-        # Served or not: int8 is made from it, and its AP is what the others may not lose.
+    if "int8" in wanted or (rule.data is not None and flavour == "cpu"):
         wanted.add("fp32")
-    for precision in sorted(wanted, key=("fp32", "fp16", "int8").index):
+    made: dict[Precision, onnx.ModelProto] = {}
+    for precision in (known for known in PRECISIONS if known in wanted):
         if precision == "int8":
             assert rule.calibration is not None
             say(f"quantizing on pictures of {rule.calibration}")
-            proto = quantized(protos["fp32"], _calibration(rule.calibration, draft))
+            feeds = _calibration(rule.calibration, draft)
+            made[precision] = quantized(made["fp32"], feeds, flavour)
         else:
             model = checkpoint.build()
             model = model.half() if precision == "fp16" else model
-            view = ExportedView(model, draft.mean, draft.std, draft.thresholds)
-            proto = to_onnx(view)
-        protos[precision] = proto
-        onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision)})
-        proto.producer_name = "retinaserve"
-        content = proto.SerializeToString()
-        if precision in rule.precisions:
-            file = f"{rule.name}-{precision}.onnx"
-            (work / file).write_bytes(content)
-            say(f"verifying {file} against the eager model")
-            graphs.append(
-                Graph(
-                    file=file,
-                    precision=precision,
-                    sha256=sha256_of(work / file),
-                    opset=OPSET,
-                    parity=verify(content, checkpoint, batches, precision, draft.thresholds),
-                )
-            )
-        if rule.data is not None:
-            for scale in draft.scales:
-                ap = measured_ap(content, rule.data, checkpoint.classes, scale, canvases[scale])
-                metrics.setdefault("export", {}).setdefault(precision, {})[str(scale)] = ap
-    _check_ap(metrics.get("export", {}), draft.default_scale)
-    graphs.sort(key=lambda graph: rule.precisions.index(graph.precision))
-    if rule.data is not None:
-        metrics["data"] = {"name": Path(rule.data.name).name, "images": len(rule.data.records)}
-    return graphs, metrics
+            view = ExportedView(model, draft.mean, draft.std, draft.thresholds, flavour)
+            made[precision] = to_onnx(view)
+        yield precision, made[precision]
+
+
+def _size_of(batch: Sequence[Placed]) -> int:
+    """The pixels of a batch."""
+    height, width = batch[0].place.canvas
+    return height * width * len(batch)
+
+
+def _ap_by_scale(graph: bytes, data: DataSet, draft: Manifest) -> dict[str, Any]:
+    session = PlainSession(graph)
+    return {
+        str(scale): measured_ap(session, data, draft.classes, scale, canvases, draft.thresholds)
+        for scale, canvases in draft.canvases_by_scale.items()
+    }
 
 
 def _check_ap(by_precision: dict[str, Any], scale: int) -> None:
@@ -183,75 +221,24 @@ def _calibration(folder: Path, draft: Manifest) -> Iterator[Feed]:
         yield placed(picture, scale, canvases[scale]).feed
 
 
-def _verification_batches(draft: Manifest, folder: Path | None) -> Iterator[list[Placed]]:
-    """Batches of 1 to 3 over every canvas: drawn scenes, noise, and real pictures where given."""
-    random = np.random.default_rng(0)
-    size = 2  # so that even a single canvas sees a batch
-    for scale, canvases in draft.canvases_by_scale.items():
-        for canvas in canvases:
-            batch = [placed(picture, scale, [canvas]) for picture in drawn_pictures(canvas, size)]
-            if size == 2:
-                noise = random.integers(0, 256, batch[0].image.shape, dtype=np.uint8)
-                batch.append(Placed(noise, batch[0].place))
-            yield batch
-            size = size % 3 + 1
-        if folder is not None:
-            for picture in islice(pictures_of(folder, 4), 4):
-                yield [placed(picture, scale, canvases)]
-
-
-def _check_replaceable(out: Path) -> None:
-    """InputError unless `out` is new, an empty folder, or a bundle and nothing else."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out} is a file: --out names the bundle's folder")
-    held = {path.name for path in out.iterdir()}
-    if not held:
-        return
-    try:
-        manifest = read_bundle(out).manifest
-    except BundleError:
-        raise InputError(f"{out} is not empty and holds no bundle: choose another --out") from None
-    if foreign := sorted(held - {MANIFEST_FILE, *(graph.file for graph in manifest.graphs)}):
-        raise InputError(
-            f"{out} holds {foreign[0]}, which is no part of the bundle and would be lost: "
-            "move it away or choose another --out"
-        )
-
-
-def _replace(work: Path, out: Path) -> None:
-    """Puts the finished folder in place of the old one."""
-    work.chmod(0o755)
-    if not out.exists():
-        work.rename(out)
-        return
-    old = out.with_name(f".{out.name}-old")
-    shutil.rmtree(old, ignore_errors=True)
-    out.rename(old)
-    try:
-        work.rename(out)
-    except BaseException:
-        old.rename(out)
-        raise
-    shutil.rmtree(old)
-
-
-def source_facts(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the manifest says of a checkpoint."""
-    return {
-        "checkpoint": path.name,
-        "sha256": sha256_of(path),
-        "step": checkpoint.step,
-        "recipe": checkpoint.recipe,
-    }
-
-
-def precisions_of(text: str) -> Sequence[Precision]:
+def precisions_of(text: str) -> list[Precision]:
     """The precisions in a comma separated list; InputError lists those accepted."""
-    known: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-    chosen = [part.strip() for part in text.split(",")]
+    return _chosen("precision", text, PRECISIONS)
+
+
+def flavours_of(text: str) -> list[Flavour]:
+    """The flavours in a comma separated list; InputError lists those accepted."""
+    return _chosen("flavour", text, FLAVOURS)
+
+
+_Word = TypeVar("_Word", bound=str)
+
+
+def _chosen(what: str, text: str, known: Sequence[_Word]) -> list[_Word]:
+    """The known words in a comma separated list, in its order, each once."""
+    words: dict[str, _Word] = {word: word for word in known}
+    chosen = dict.fromkeys(part.strip() for part in text.split(","))
     for part in chosen:
-        if part not in known:
-            raise InputError(f"precision {part!r}: accepted are {', '.join(known)}")
-    return [precision for part in dict.fromkeys(chosen) for precision in known if precision == part]
+        if part not in words:
+            raise InputError(f"{what} {part!r}: accepted are {', '.join(known)}")
+    return [words[part] for part in chosen]

@@ -26,7 +26,11 @@ MANIFEST_FILE = "manifest.json"
 METADATA_KEY = "retinaserve"
 """Where a graph's own ONNX metadata holds the facts (JSON) that must agree with the manifest."""
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+Flavour = Literal["cpu", "tensor"]
+"""What a graph is made of: `cpu` ends in ONNX NonMaxSuppression, `tensor` is plain tensor operators
+of static shapes throughout, for accelerators; see `export.view`."""
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -62,14 +66,35 @@ class Thresholds(_Part):
         return self
 
 
+class Golden(_Part):
+    """What a graph found at export in a picture that can be drawn again; see
+    `export.engines.golden`.
+
+    `picture`: which of `export.inputs.drawn_pictures`; `sha256` of its canvas as drawn then.
+    `boxes` in canvas pixels, by descending score.
+    """
+
+    picture: int
+    canvas: str
+    sha256: str
+    score_threshold: float
+    boxes: list[tuple[float, float, float, float]]
+    scores: list[float]
+    classes: list[int]
+
+
 class Graph(_Part):
-    """One graph file: `parity` holds the figures that `verify` measured on it."""
+    """One graph file: `parity` holds the figures that `verify` measured on it, `golden` what it
+    found then, so that an engine that loads it can be compared without the model.
+    """
 
     file: str
     precision: Precision
+    flavour: Flavour = "cpu"
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     opset: int
     parity: dict[str, Any] = {}
+    golden: list[Golden] = []
 
     @field_validator("file")
     @classmethod
@@ -96,7 +121,7 @@ class Manifest(_Part):
     std: tuple[float, float, float]
     thresholds: Thresholds = Thresholds()
     graphs: Annotated[list[Graph], Field(min_length=1)]
-    """The graph files; the first is the one to serve unless another precision is asked for."""
+    """The graph files; of each flavour, the first is served unless a precision is asked for."""
     source: dict[str, Any] = {}
     """What the graphs were exported from: recipe, checkpoint hash, training facts."""
     metrics: dict[str, Any] = {}
@@ -131,22 +156,33 @@ class Manifest(_Part):
         """`canvases`, parsed."""
         return {s: tuple(Canvas.parse(t) for t in self.canvases[s]) for s in self.scales}
 
-    def graph_of(self, precision: Precision | None = None) -> Graph:
-        """The graph of a precision, or the first; BundleError lists what there is."""
-        for graph in self.graphs:
-            if precision in (None, graph.precision):
-                return graph
-        held = ", ".join(graph.precision for graph in self.graphs)
-        raise BundleError(f"bundle {self.name!r} has no {precision} graph; it holds {held}")
+    def graph_of(self, precision: Precision | None = None, flavour: Flavour = "cpu") -> Graph:
+        """The graph of a flavour and precision, or the flavour's first.
 
-    def facts(self, precision: Precision) -> str:
-        """The JSON that the graph of `precision` carries in its own metadata."""
+        BundleError lists what there is.
+        """
+        for graph in self.graphs:
+            if graph.flavour == flavour and precision in (None, graph.precision):
+                return graph
+        wanted = f"{flavour} graph" if precision is None else f"{precision} {flavour} graph"
+        held = ", ".join(f"{graph.precision} {graph.flavour}" for graph in self.graphs)
+        if precision == "bf16":
+            make = "only a checkpoint runs in bf16, by engine torch"
+        elif precision in ("int8", "fp8"):
+            make = "`retinaserve quantize` makes one"
+        else:
+            options = f"--flavour {flavour} --precision {precision or 'fp32'}"
+            make = f"`retinaserve export CHECKPOINT --out DIR {options}` makes one"
+        raise BundleError(f"bundle {self.name!r} has no {wanted}; it holds {held}; {make}")
+
+    def facts(self, precision: Precision, flavour: Flavour = "cpu") -> str:
+        """The JSON that the graph of a precision and flavour carries in its own metadata."""
         keys = {
             "format", "name", "version", "classes", "strides", "anchors", "resize",
             "canvases", "default_scale", "mean", "std", "thresholds",
         }  # fmt: skip
-        facts = self.model_dump(mode="json", include=keys) | {"precision": precision}
-        return json.dumps(facts, sort_keys=True)
+        facts = self.model_dump(mode="json", include=keys)
+        return json.dumps(facts | {"precision": precision, "flavour": flavour}, sort_keys=True)
 
     def check_facts(self, metadata: Mapping[str, str], graph: Graph) -> None:
         """BundleError unless a graph's own metadata agrees with this manifest."""
@@ -156,7 +192,8 @@ class Manifest(_Part):
             theirs = None
         if not isinstance(theirs, dict):
             raise BundleError(f"{graph.file} carries no {METADATA_KEY!r} metadata: export it again")
-        mine = json.loads(self.facts(graph.precision))
+        theirs = {"flavour": "cpu"} | theirs  # graphs from before there was another say nothing
+        mine = json.loads(self.facts(graph.precision, graph.flavour))
         differing = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
         if differing:
             raise BundleError(

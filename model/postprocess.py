@@ -42,9 +42,30 @@ def detections_of(
     Departs: boxes without area after clipping are dropped; the paper names no limit on detections.
     """
     results = []
+    for levels in candidates_of(predictions, anchors, image_sizes, score_threshold, pre_nms_top_k):
+        boxes, scores, classes = (torch.cat(part) for part in zip(*levels, strict=True))
+        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        boxes, scores, classes = boxes[solid], scores[solid], classes[solid]
+        keep = class_wise_nms(boxes, scores, classes, iou_threshold)[:max_detections]
+        results.append(Detections(boxes[keep], scores[keep], classes[keep]))
+    return results
+
+
+def candidates_of(
+    predictions: Predictions,
+    anchors: list[Tensor],
+    image_sizes: Tensor,
+    score_threshold: float,
+    pre_nms_top_k: int,
+) -> list[list[Detections]]:
+    """What NMS chooses from, per image and level P3..P7, by descending score.
+
+    The best pairs above the threshold, decoded and clipped to the valid image.
+    """
+    results = []
     for image, (height, width) in enumerate(image_sizes.tolist()):
         bound = torch.tensor([width, height, width, height], dtype=torch.float32)
-        parts = []
+        levels = []
         for logits, deltas, level in zip(*predictions, anchors, strict=True):
             scores = torch.sigmoid(logits[image].float()).flatten()
             order = torch.argsort(scores, descending=True, stable=True)[:pre_nms_top_k]
@@ -53,12 +74,8 @@ def detections_of(
             index = order // num_classes
             boxes = decode_boxes(deltas[image][index], level[index])
             boxes = boxes.clamp(min=0).minimum(bound)
-            parts.append((boxes, scores[order], order % num_classes))
-        boxes, scores, classes = (torch.cat(part) for part in zip(*parts, strict=True))
-        solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        boxes, scores, classes = boxes[solid], scores[solid], classes[solid]
-        keep = class_wise_nms(boxes, scores, classes, iou_threshold)[:max_detections]
-        results.append(Detections(boxes[keep], scores[keep], classes[keep]))
+            levels.append(Detections(boxes, scores[order], order % num_classes))
+        results.append(levels)
     return results
 
 

@@ -81,7 +81,8 @@ def tiny_bundle(
 
     Made once a session, for reading only: a test that spoils it copies its folder.
     """
-    from export.bundle import ExportRule, export_bundle, source_facts
+    from export.bundle import ExportRule, export_bundle
+    from export.draft import source_facts
     from model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(tiny_checkpoint)

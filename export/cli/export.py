@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from export.bundle import ExportRule, export_bundle, precisions_of, source_facts
+from export.bundle import ExportRule, export_bundle, flavours_of, precisions_of
+from export.draft import source_facts
 from export.verify import VerificationError
 from model.checkpoint import load_checkpoint
 from model.data.coco import read_coco
@@ -40,13 +41,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the first is the one served (default fp32)",
     )
     parser.add_argument(
+        "--flavour",
+        default="cpu",
+        help="cpu, tensor or both, comma separated: tensor is for TensorRT and CUDA (default cpu)",
+    )
+    parser.add_argument(
         "--calibration",
         type=Path,
         metavar="DIR",
         help="pictures like those to be served; int8 needs them, verification uses them",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="COCO.json", help="labelled pictures to measure AP on"
+        "--data",
+        type=Path,
+        metavar="COCO.json",
+        help="labelled pictures to measure the AP of cpu graphs on",
     )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="the folder of --data's pictures"
@@ -62,18 +71,17 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args.checkpoint)
     if (args.data is None) != (args.images is None):
         raise InputError("--data and --images go together: labels and the folder of their pictures")
-    trained_at = checkpoint.recipe.get("train", {}).get("scale", 800)
     canvases = (
         tuple(Canvas.parse(part) for part in args.canvases.split(",")) if args.canvases else ()
     )
-    scales = _whole_numbers(args.scales) if args.scales else () if canvases else (trained_at,)
     rule = ExportRule(
-        name=args.name or checkpoint.recipe.get("name", "model"),
+        name=args.name,
         version=args.version,
-        scales=scales,
+        scales=_whole_numbers(args.scales) if args.scales else (),
         canvases=canvases,
         default_scale=args.default_scale,
         precisions=tuple(precisions_of(args.precision)),
+        flavours=tuple(flavours_of(args.flavour)),
         calibration=args.calibration,
         data=read_coco(args.data, args.images, checkpoint.classes, "drop") if args.data else None,
     )

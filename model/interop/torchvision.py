@@ -55,7 +55,7 @@ def read_torchvision(path: Path, head_norm: HeadNorm, norm_eps: float | None) ->
             "batch norm has eps 0, as torchvision sets it for its COCO weights; for a model "
             "trained from an ImageNet backbone say --norm-eps 1e-5"
         )
-    key_of = partial(_torchvision_name, step=2 if head_norm == "none" else 3)
+    key_of = partial(torchvision_name, step=2 if head_norm == "none" else 3)
     architecture = architecture_of(path, given, key_of, ANCHORS, head_norm)
     p6 = given.get(key_of("fpn.p6.weight"))
     # torchvision's own rule, `use_P5`.
@@ -80,7 +80,8 @@ _RENAMED = (
 _TOWERS = {"class": "classification", "box": "regression"}
 
 
-def _torchvision_name(key: str, step: int) -> str:
+def torchvision_name(key: str, step: int) -> str:
+    """Torchvision's name of one of our weights; `step`: modules of a tower's layer, 2 or 3."""
     if tower := re.fullmatch(r"(class|box)_head\.tower\.(\d+)\.(\w+)", key):
         layer, part = divmod(int(tower[2]), step)
         return f"head.{_TOWERS[tower[1]]}_head.conv.{layer}.{part}.{tower[3]}"

@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 import export.bundle
-from export.bundle import ExportRule, export_bundle, precisions_of, source_facts
-from export.manifest import Bundle, Manifest, read_bundle
+from export.bundle import ExportRule, export_bundle, flavours_of, precisions_of
+from export.draft import source_facts
+from export.manifest import Bundle, Flavour, Manifest, Thresholds, read_bundle
 from export.verify import VerificationError
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.data.coco import read_coco
@@ -79,8 +81,6 @@ def test_bundle_was_verified_on_every_canvas_and_in_batches(tiny_bundle: Bundle)
 
 
 def test_bundle_passes_its_own_checks(tiny_bundle: Bundle) -> None:
-    import onnx
-
     for graph in tiny_bundle.manifest.graphs:
         proto = onnx.load(tiny_bundle.graph_path(graph))
         metadata = {entry.key: entry.value for entry in proto.metadata_props}
@@ -102,32 +102,6 @@ def test_new_bundle_replaces_the_old(old: Path, checkpoint: Checkpoint) -> None:
     assert [path.name for path in old.parent.iterdir()] == ["cells"]
 
 
-@pytest.mark.usefixtures("trusting")
-def test_parent_folders_are_made(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    export_to(tmp_path / "a" / "b", checkpoint)
-    assert read_bundle(tmp_path / "a" / "b").manifest.name == "new"
-
-
-@pytest.mark.usefixtures("trusting")
-def test_current_folder_may_be_the_bundle(
-    tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    export_to(Path(), checkpoint)
-    assert read_bundle(folder).manifest.name == "new"
-
-
-@pytest.mark.usefixtures("trusting")
-def test_link_to_a_bundle_stays_a_link(old: Path, checkpoint: Checkpoint) -> None:
-    link = old.parent / "current"
-    link.symlink_to(old)
-    export_to(link, checkpoint)
-    assert link.is_symlink()
-    assert read_bundle(old).manifest.name == "new"
-
-
 @pytest.mark.usefixtures("ready_graphs")
 @pytest.mark.parametrize("failing", ["verify", "write_manifest"])
 def test_failure_leaves_the_old_bundle_and_nothing_else(
@@ -145,46 +119,21 @@ def test_failure_leaves_the_old_bundle_and_nothing_else(
     assert [path.name for path in old.parent.iterdir()] == ["cells"]
 
 
-@pytest.mark.usefixtures("trusting")
-def test_old_bundle_comes_back_when_the_new_cannot_take_its_place(
-    old: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
-
-    def fail_for_new(self: Path, target: Path) -> Path:
-        if target == old and "-old" not in self.name:
-            raise OSError("read-only file system")
-        return rename(self, target)
-
-    before = snapshot(old.parent)
-    monkeypatch.setattr(Path, "rename", fail_for_new)
-    with pytest.raises(OSError, match="read-only"):
-        export_to(old, checkpoint)
-    assert snapshot(old.parent) == before
-
-
-def test_foreign_folder_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    assert "is not empty and holds no bundle: choose another --out" in refusal(tmp_path, checkpoint)
-    assert snapshot(tmp_path) == {"thesis.txt": b"years of work"}
-
-
-def test_folder_with_another_tools_manifest_is_refused(
+def test_foreign_folder_is_refused_before_anything_is_exported(
     tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
-    (tmp_path / "manifest.json").write_text('{"manifest_version": 3}')
-    assert "holds no bundle" in refusal(tmp_path, checkpoint)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert "is not empty and holds no bundle" in refusal(tmp_path, checkpoint)
 
 
-def test_foreign_file_beside_the_bundle_is_refused(old: Path, checkpoint: Checkpoint) -> None:
-    (old / "notes.txt").write_text("mine")
-    assert "holds notes.txt, which is no part of the bundle" in refusal(old, checkpoint)
-    assert (old / "notes.txt").read_text() == "mine"
-
-
-def test_file_as_out_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    (tmp_path / "file").write_text("")
-    assert "is a file: --out names the bundle's folder" in refusal(tmp_path / "file", checkpoint)
+@pytest.mark.usefixtures("trusting")
+def test_graph_with_a_fault_is_not_written(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    said = (
+        r"new-fp32-tensor.onnx: the outputs are num_detections, boxes, scores, classes; they must"
+    )
+    with pytest.raises(VerificationError, match=said):
+        export_to(tmp_path / "out", checkpoint, flavours=("tensor",))  # given a graph for CPUs
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -197,6 +146,10 @@ def test_file_as_out_is_refused(tmp_path: Path, checkpoint: Checkpoint) -> None:
         ({"default_scale": 0}, "default_scale 0 is not one of [64]"),
         ({"scales": (480,)}, "canvas 64x96 is smaller than every scale"),
         ({"calibration": Path("absent")}, "absent: not a folder of pictures"),
+        (
+            {"thresholds": Thresholds(pre_nms_top_k=4000), "flavours": ("tensor",)},
+            "pre_nms_top_k 4000: accepted with flavour tensor are 1 to 3840",
+        ),
     ],
 )
 def test_bad_rule_is_refused_and_nothing_written(
@@ -254,6 +207,13 @@ def test_measured_ap_lands_in_the_manifest(
     assert manifest.metrics["data"] == {"name": "annotations.json", "images": 6}
 
 
+def test_ap_is_measured_on_graphs_for_cpus_alone(
+    tmp_path: Path, checkpoint: Checkpoint, data: DataSet
+) -> None:
+    said = refusal(tmp_path / "out", checkpoint, flavours=("tensor",), data=data)
+    assert said == "--data: AP is measured on graphs of flavour cpu; add it to --flavour"
+
+
 def test_source_facts_name_the_file_and_its_hash(
     tiny_checkpoint: Path, checkpoint: Checkpoint
 ) -> None:
@@ -267,9 +227,55 @@ def test_precisions_are_read_in_order_without_repeats() -> None:
         precisions_of("fp32,int4")
 
 
+def test_flavours_are_read_in_order_without_repeats() -> None:
+    assert flavours_of("tensor,cpu, tensor") == ["tensor", "cpu"]
+    with pytest.raises(InputError, match="flavour 'gpu': accepted are cpu, tensor"):
+        flavours_of("gpu")
+
+
+FEW = Thresholds(pre_nms_top_k=250, max_detections=100)
+"""Two blocks of NMS, in fractions of a second on a CPU."""
+
+
 @pytest.mark.slow
-def test_half_precision_exports_and_verifies(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    manifest = export_to(tmp_path / "out", checkpoint, precisions=("fp16",))
-    parity = manifest.graph_of("fp16").parity
-    assert parity["detections"] > 100
+def test_both_flavours_go_into_one_bundle(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    out = tmp_path / "out"
+    manifest = export_to(out, checkpoint, flavours=("cpu", "tensor"), thresholds=FEW)
+    assert [graph.file for graph in manifest.graphs] == ["new-fp32.onnx", "new-fp32-tensor.onnx"]
+    for graph in manifest.graphs:
+        assert graph.parity["detections"] > 50
+        assert graph.parity["worst_box_px"] < 0.05
+    bundle = read_bundle(out)
+    for graph in manifest.graphs:
+        proto = onnx.load(bundle.graph_path(graph))
+        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        manifest.check_facts(metadata, graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_half_precision_exports_and_verifies(
+    tmp_path: Path, checkpoint: Checkpoint, flavour: Flavour
+) -> None:
+    manifest = export_to(
+        tmp_path / "out", checkpoint, precisions=("fp16",), flavours=(flavour,), thresholds=FEW
+    )
+    parity = manifest.graph_of("fp16", flavour).parity
+    assert parity["detections"] > 50
     assert 1e-4 < parity["worst_score"] <= 0.05
+
+
+@pytest.mark.slow
+def test_8_bits_of_the_tensor_flavour_export_and_verify(
+    tmp_path: Path, checkpoint: Checkpoint, small_scenes: Path
+) -> None:
+    manifest = export_to(
+        tmp_path / "out",
+        checkpoint,
+        precisions=("int8",),
+        flavours=("tensor",),
+        thresholds=FEW,
+        calibration=small_scenes / "images",
+    )
+    assert [graph.file for graph in manifest.graphs] == ["new-int8-tensor.onnx"]
+    assert manifest.graphs[0].parity["detections"] > 50

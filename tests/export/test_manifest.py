@@ -103,8 +103,28 @@ def test_graph_is_the_first_unless_a_precision_is_asked_for() -> None:
     manifest = make_manifest()
     assert manifest.graph_of().file == "m-int8.onnx"
     assert manifest.graph_of("fp32").file == "m-fp32.onnx"
-    with pytest.raises(BundleError, match="has no fp16 graph; it holds int8, fp32"):
+    with pytest.raises(BundleError, match="has no fp16 cpu graph; it holds int8 cpu, fp32 cpu"):
         manifest.graph_of("fp16")
+
+
+def test_graph_is_of_the_flavour_asked_for() -> None:
+    graphs = [
+        {"file": f"{name}.onnx", "precision": name[:4], "sha256": ABC, "opset": 18} | flavour
+        for name, flavour in {
+            "fp16-tensor": {"flavour": "tensor"},
+            "fp32": {},
+            "fp32-tensor": {"flavour": "tensor"},
+        }.items()
+    ]
+    manifest = make_manifest(graphs=graphs)
+    assert manifest.graph_of().file == "fp32.onnx"
+    assert manifest.graph_of(flavour="tensor").file == "fp16-tensor.onnx"
+    assert manifest.graph_of("fp32", "tensor").file == "fp32-tensor.onnx"
+
+
+def test_missing_flavour_is_told_with_what_there_is() -> None:
+    with pytest.raises(BundleError, match="has no tensor graph; it holds int8 cpu, fp32 cpu"):
+        make_manifest().graph_of(flavour="tensor")
 
 
 @pytest.mark.parametrize("found", [0, 2, "1", None])
@@ -191,10 +211,10 @@ def test_missing_graph_is_refused(folder: Path) -> None:
 def test_facts_say_how_to_feed_a_graph_and_not_what_was_measured() -> None:
     facts = json.loads(make_manifest().facts("fp32"))
     assert sorted(facts) == [
-        "anchors", "canvases", "classes", "default_scale", "format", "mean", "name",
+        "anchors", "canvases", "classes", "default_scale", "flavour", "format", "mean", "name",
         "precision", "resize", "std", "strides", "thresholds", "version",
     ]  # fmt: skip
-    assert facts["precision"] == "fp32"
+    assert (facts["precision"], facts["flavour"]) == ("fp32", "cpu")
     assert facts["canvases"] == {"64": ["64x96"], "320": ["320x448", "448x320"]}
 
 
@@ -214,6 +234,20 @@ def test_metadata_of_another_precision_is_refused() -> None:
     manifest = make_manifest()
     with pytest.raises(BundleError, match="disagree on precision: "):
         manifest.check_facts({METADATA_KEY: manifest.facts("fp32")}, manifest.graph_of("int8"))
+
+
+def test_metadata_of_another_flavour_is_refused() -> None:
+    manifest = make_manifest()
+    theirs = {METADATA_KEY: manifest.facts("int8", "tensor")}
+    with pytest.raises(BundleError, match="disagree on flavour: "):
+        manifest.check_facts(theirs, manifest.graph_of("int8"))
+
+
+def test_metadata_from_before_there_were_flavours_is_of_a_cpu_graph() -> None:
+    manifest = make_manifest()
+    older = json.loads(manifest.facts("int8"))
+    del older["flavour"]
+    manifest.check_facts({METADATA_KEY: json.dumps(older)}, manifest.graph_of("int8"))
 
 
 @pytest.mark.parametrize("metadata", [{}, {METADATA_KEY: "no json"}, {METADATA_KEY: "[]"}])

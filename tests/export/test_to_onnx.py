@@ -13,9 +13,10 @@ import onnxruntime
 import pytest
 import torch
 
+from export.contract import CANDIDATES, DELTAS, LOGITS, STAGES
 from export.inputs import Placed, drawn_pictures, feed_of, placed
 from export.manifest import Bundle
-from export.verify import session_of
+from export.plain_session import session_of
 from model.anchors import anchors_of_canvas
 from model.boxes import iou_of
 from model.checkpoint import load_checkpoint
@@ -94,12 +95,13 @@ def test_thresholds_default_to_the_manifests(
 ) -> None:
     assert [given.name for given in session.get_inputs()] == ["images", "image_sizes"]
     names = {given.name for given in session.get_overridable_initializers()}
-    assert names == {"score_threshold", "iou_threshold"}
+    assert names == {"score_threshold", "iou_threshold", "max_detections"}
     feed = feed_of(batch_of(CANVAS, 1))
     thresholds = tiny_bundle.manifest.thresholds
     given = {
         "score_threshold": np.array([thresholds.score_threshold], np.float32),
         "iou_threshold": np.array([thresholds.iou_threshold], np.float32),
+        "max_detections": np.array([thresholds.max_detections]),
     }
     for mine, theirs in zip(session.run(None, feed), session.run(None, feed | given), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -162,6 +164,7 @@ def test_signature_is_the_bundle_contracts(graph: bytes) -> None:
         "image_sizes": ("INT64", 2),
         "score_threshold": ("FLOAT", 1),
         "iou_threshold": ("FLOAT", 1),
+        "max_detections": ("INT64", 1),
         "num_detections": ("INT64", 1),
         "boxes": ("FLOAT", 3),
         "scores": ("FLOAT", 2),
@@ -179,11 +182,34 @@ def test_metadata_holds_the_manifests_facts(graph: bytes, tiny_bundle: Bundle) -
     assert json.loads(entry.value) == json.loads(tiny_bundle.manifest.facts("fp32"))
 
 
-def test_nothing_of_the_decode_is_rounded_or_looped(graph: bytes) -> None:
-    """An index divided as a float is wrong above 2^24; a loop has no place on an accelerator."""
-    operators = {node.op_type for node in onnx.load_from_string(graph).graph.node}
-    assert not operators & {"Floor", "Loop", "If", "NonZero", "SequenceConstruct"}
-    assert {"NonMaxSuppression", "TopK"} <= operators
+def test_stages_can_be_asked_for(graph: bytes, model: RetinaNet) -> None:
+    proto = onnx.load_from_string(graph)
+    named = {value.name: value for value in proto.graph.value_info}
+    proto.graph.output.extend(named[name] for name in STAGES)
+    batch = batch_of(CANVAS, 2)
+    values = dict(
+        zip(STAGES, session_of(proto.SerializeToString()).run(STAGES, feed_of(batch)), strict=True)
+    )
+    feed = {name: torch.from_numpy(value) for name, value in feed_of(batch).items()}
+    with torch.no_grad():
+        logits, deltas = model(normalise(feed["images"], feed["image_sizes"]))
+    for names, levels in ((LOGITS, logits), (DELTAS, deltas)):
+        for name, level in zip(names, levels, strict=True):
+            np.testing.assert_allclose(values[name], level, atol=1e-3)
+    boxes, scores, classes = (values[name] for name in CANDIDATES)
+    assert (boxes.shape, scores.shape, classes.shape) == ((2, 5000, 4), (2, 5000), (2, 5000))
+    assert (scores > 0).any()
+    assert not scores[(scores > 0) & (scores <= 0.05)].any()
+
+
+def test_given_limit_is_heeded(session: onnxruntime.InferenceSession) -> None:
+    feed = feed_of(batch_of(CANVAS, 2))
+    whole = session.run(None, feed)
+    best = session.run(None, feed | {"max_detections": np.array([4])})
+    assert (whole[0] > 4).all()
+    assert best[0].tolist() == [4, 4]
+    np.testing.assert_array_equal(best[1][:, :4], whole[1][:, :4])
+    assert (best[3][:, 4:] == -1).all()
 
 
 def test_identical_images_find_the_same_in_any_batch(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from export.manifest import Thresholds
+from export.manifest import Flavour, Thresholds
 from export.view import ExportedView
 from model.anchors import anchors_of_canvas
 from model.checkpoint import load_checkpoint
@@ -55,12 +55,17 @@ class Scene(NamedTuple):
     canvas: Canvas = CANVAS
     anchors: AnchorSpec = AnchorSpec()
 
-    def by_view(self, thresholds: Thresholds) -> list[Detections]:
+    def view(self, thresholds: Thresholds, flavour: Flavour = "cpu") -> ExportedView:
         architecture = Architecture(self.num_classes, anchors=self.anchors)
-        stub = Stub(self.predictions, architecture)
-        view = ExportedView(stub, IMAGENET_MEAN, IMAGENET_STD, thresholds)  # type: ignore[arg-type]
-        images = torch.zeros((len(self.sizes), *self.canvas, 3), dtype=torch.uint8)
-        return rows_of(view, images, self.sizes)
+        stub: Any = Stub(self.predictions, architecture)
+        return ExportedView(stub, IMAGENET_MEAN, IMAGENET_STD, thresholds, flavour)
+
+    @property
+    def images(self) -> Tensor:
+        return torch.zeros((len(self.sizes), *self.canvas, 3), dtype=torch.uint8)
+
+    def by_view(self, thresholds: Thresholds, flavour: Flavour = "cpu") -> list[Detections]:
+        return rows_of(self.view(thresholds, flavour), self.images, self.sizes)
 
     def by_oracle(self, thresholds: Thresholds) -> list[Detections]:
         anchors = anchors_of_canvas(self.canvas, self.anchors)
@@ -70,12 +75,14 @@ class Scene(NamedTuple):
 def rows_of(view: ExportedView, images: Tensor, sizes: Tensor) -> list[Detections]:
     """The real rows of each image, after a look at the padding rows."""
     thresholds = view.thresholds
-    count, boxes, scores, classes = view(
+    count, boxes, scores, classes, *tensor_flavours = view(
         images,
         sizes,
         torch.tensor([thresholds.score_threshold]),
         torch.tensor([thresholds.iou_threshold]),
     )
+    assert bool(tensor_flavours) == (view.flavour == "tensor")
+    assert all(converged.all() for converged in tensor_flavours[:1])
     cap = thresholds.max_detections
     assert boxes.shape == (len(sizes), cap, 4)
     assert (count.dtype, classes.dtype) == (torch.int64, torch.int64)
@@ -111,9 +118,11 @@ def random_scene(
     return Scene(Predictions(logits, deltas), num_classes, valid, canvas, anchors)
 
 
-def assert_agree(scene: Scene, thresholds: Thresholds | None = None) -> list[Detections]:
+def assert_agree(
+    scene: Scene, thresholds: Thresholds | None = None, flavour: Flavour = "cpu"
+) -> list[Detections]:
     thresholds = thresholds or Thresholds()
-    found = scene.by_view(thresholds)
+    found = scene.by_view(thresholds, flavour)
     for mine, theirs in zip(found, scene.by_oracle(thresholds), strict=True):
         assert mine.classes.tolist() == theirs.classes.tolist()
         torch.testing.assert_close(mine.scores, theirs.scores, **SCORE_TOLERANCE)
@@ -240,6 +249,82 @@ def test_box_outside_the_valid_image_is_dropped() -> None:
     scene.predictions.deltas[0].zero_()
     (found,) = assert_agree(scene)
     assert len(found.scores) == 0
+
+
+def test_tensor_flavour_equals_the_oracle() -> None:
+    """Here once; see `test_trials.py` for every awkward kind."""
+    scene = random_scene(13, images=2, sizes=[[64, 96], [40, 70]])
+    limits = Thresholds(pre_nms_top_k=250, max_detections=200)
+    assert_agree(scene, limits, "tensor")
+
+
+@pytest.mark.slow  # seconds of NMS on a CPU
+def test_tensor_flavour_equals_the_oracle_with_as_many_candidates_as_can_be() -> None:
+    scene = random_scene(14, mean=1.0, canvas=Canvas(480, 640), num_classes=2)
+    assert (torch.sigmoid(scene.predictions.logits[3]) > 0.05).sum() > 700
+    (found,) = assert_agree(scene, flavour="tensor")
+    assert len(found.scores) == 300
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_given_limit_leaves_the_best_detections(flavour: Flavour) -> None:
+    scene = random_scene(15, images=2)
+    thresholds = Thresholds(pre_nms_top_k=60, max_detections=50)
+    view = scene.view(thresholds, flavour)
+    numbers = [torch.tensor([0.05]), torch.tensor([0.5])]
+    whole = view(scene.images, scene.sizes, *numbers)
+    best = view(scene.images, scene.sizes, *numbers, torch.tensor([7]))
+    assert best[0].tolist() == [7, 7]
+    for mine, theirs in zip(best[1:4], whole[1:4], strict=True):
+        assert mine.shape == theirs.shape
+        assert torch.equal(mine[:, :7], theirs[:, :7])
+    assert not best[1][:, 7:].any()
+    assert not best[2][:, 7:].any()
+    assert (best[3][:, 7:] == -1).all()
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_limit_past_the_cap_changes_nothing(flavour: Flavour) -> None:
+    scene = random_scene(16)
+    thresholds = Thresholds(pre_nms_top_k=60, max_detections=10)
+    view = scene.view(thresholds, flavour)
+    count, *_ = view(
+        scene.images, scene.sizes, torch.tensor([0.05]), torch.tensor([0.5]), torch.tensor([999])
+    )
+    assert count.tolist() == [10]
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_pairs_of_anchor_and_class_past_2_to_24_are_told_apart(flavour: Flavour) -> None:
+    """Where float32 no longer counts: 90,000 anchors of 264 classes on P3 alone."""
+    canvas, num_classes = Canvas(800, 800), 264
+    sides = [grid_of_canvas(canvas, stride) for stride in STRIDES]
+    counts = [rows * columns * 9 for rows, columns in sides]
+    assert counts[0] * num_classes > 2**24
+    low = torch.tensor(LOW)
+    logits = [low.expand(1, count, num_classes) for count in counts]
+    logits[0] = logits[0].clone()
+    logits[0][0, -1, 263] = 3.0
+    logits[0][0, -100, 1] = 2.0
+    deltas = [torch.zeros(1, count, 4) for count in counts]
+    scene = Scene(Predictions(logits, deltas), num_classes, torch.tensor([list(canvas)]), canvas)
+    (found,) = scene.by_view(Thresholds(pre_nms_top_k=20, max_detections=10), flavour)
+    assert found.classes.tolist() == [263, 1]
+    expected = anchors_of_canvas(canvas, AnchorSpec())[0][[-1, -100]].clamp(0, 800)
+    torch.testing.assert_close(found.boxes, expected, **BOX_TOLERANCE)
+
+
+def test_stages_are_what_the_detections_were_made_from() -> None:
+    scene = random_scene(17)
+    view = scene.view(Thresholds(pre_nms_top_k=60, max_detections=50))
+    found = view.stages(scene.images, scene.sizes, torch.tensor([0.05]), torch.tensor([0.5]))
+    assert found.converged is None
+    assert found.predictions is scene.predictions
+    assert found.candidates.boxes.shape == (1, 300, 4)
+    real = found.candidates.scores[0] > 0
+    assert 0 < int(real.sum()) < 300
+    assert (found.candidates.scores[0][real] > 0.05).all()
+    assert set(found.detections[2][0].tolist()) <= {0.0, *found.candidates.scores[0].tolist()}
 
 
 @pytest.fixture(scope="module")

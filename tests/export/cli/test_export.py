@@ -90,6 +90,7 @@ def test_departing_graph_is_not_written_and_exits_1(
         (["--scales", "96", "--canvases", "64x96"], "canvas 64x96 is smaller than every scale"),
         (["--default-scale", "65"], "default_scale 65 is not one of [64]"),
         (["--precision", "fp8"], "precision 'fp8': accepted are fp32, fp16, int8"),
+        (["--flavour", "gpu"], "flavour 'gpu': accepted are cpu, tensor"),
         (["--precision", "int8"], "int8 needs --calibration DIR"),
         (["--calibration", "absent"], "absent: not a folder of pictures"),
         (["--data", "val.json"], "--data and --images go together"),

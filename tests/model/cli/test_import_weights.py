@@ -16,7 +16,7 @@ import torch
 
 from export.cli import export
 from export.manifest import read_bundle
-from export.verify import session_of
+from export.plain_session import session_of
 from model.checkpoint import load_checkpoint
 from model.cli import import_weights
 from model.errors import InputError
