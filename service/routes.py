@@ -78,7 +78,7 @@ async def models_route(request: Request) -> Models:
         thresholds=manifest.thresholds,
         engine=session.engine,
         precision=session.precision,
-        parity=manifest.graph_of(session.precision).parity,
+        parity=session.parity,
         metrics=manifest.metrics,
     )
     return Models(models=[model])

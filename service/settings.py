@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from export.engines.registry import EngineName
 from export.manifest import Precision
 from model.cores import available_cores
 from model.errors import InputError
@@ -29,11 +30,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     bundle: Path = Field(default_factory=packaged_bundle)
+    """A bundle's folder, or for the engine torch a checkpoint."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
     precision: Precision | None = None
-    """None serves the bundle's first graph."""
+    """None serves the bundle's first graph that the engine can run."""
+    engine: EngineName = "auto"
+    device: str = "cpu"
+    """cpu, cuda or cuda:N."""
+    scales: Annotated[str, Field(pattern=r"^(\d+(,\d+)*)?$")] = ""
+    """Of a checkpoint, what to serve: shorter sides, comma separated."""
+    torch_compile: bool = False
+    """Whether the engine torch compiles the network: minutes at the start for a faster run."""
     api_key: SecretStr | None = None
     """Where set, /v1/detect needs it."""
 
@@ -61,6 +70,11 @@ class Settings(BaseSettings):
     drain_timeout_s: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 30.0
     """How long what is in flight may take after the listener has closed."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def checkpoint_scales(self) -> tuple[int, ...]:
+        """`scales`, parsed."""
+        return tuple(int(part) for part in self.scales.split(",") if part)
 
 
 def read_settings(overrides: dict[str, Any] | None = None) -> Settings:

@@ -57,6 +57,11 @@ def test_torch_free_files_import_without_torch() -> None:
         "model.machine",
         "model.pictures",
         *(name for name in modules_of("model") if name.startswith("model.synthetic.")),
+        *(
+            name
+            for name in modules_of("export")
+            if name.startswith("export.engines.") and "torch" not in name
+        ),
     ]
     done = run_python(BLOCK + "\n".join(f"import {name}" for name in names))
     assert (done.returncode, done.stderr) == (0, "")

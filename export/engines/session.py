@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.engines.device import Device
 from export.manifest import Manifest, Precision
 
 INPUTS = ("images", "image_sizes", "score_threshold", "iou_threshold")
 OUTPUTS = ("num_detections", "boxes", "scores", "classes")
+
+
+@dataclass(frozen=True)
+class SessionRule:
+    """What to open, and where; see `export.engines.registry.open_session`.
+
+    `path`: a bundle's folder or a checkpoint's file. `precision`: None takes the first that the
+    engine can use. `threads`: cores for an engine on the CPU. `scales` (what to serve; by default
+    the scale of the training) and `compiled` (torch.compile) are for a checkpoint alone.
+    """
+
+    path: Path
+    device: Device
+    precision: Precision | None = None
+    threads: int = 1
+    scales: tuple[int, ...] = ()
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +57,14 @@ class SessionError(RuntimeError):
     """The engine failed on a batch; the cause is chained and belongs in the log alone."""
 
 
+class OutOfMemory(SessionError):
+    """The device had no memory left for this batch; a smaller one may still run."""
+
+
+class DeviceFault(SessionError):
+    """The device is lost to this process: nothing runs on it until the process is started anew."""
+
+
 class Session(Protocol):
     """A loaded graph. `run` is called from one thread at a time, not always the same one."""
 
@@ -45,6 +72,8 @@ class Session(Protocol):
     engine: str
     """What runs the graph, for people: onnxruntime-1.32.0."""
     precision: Precision
+    parity: dict[str, Any]
+    """What `verify` measured on the graph that runs, as its manifest has it; empty if nothing."""
 
     def run(
         self,

@@ -48,15 +48,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--bundle", type=Path, default=packaged_bundle(), help="detect here (the bundled model)"
+        "--bundle",
+        type=Path,
+        default=packaged_bundle(),
+        help="detect here, by this bundle or checkpoint (the bundled model)",
     )
     where.add_argument("--url", help="detect by a running server, such as http://127.0.0.1:8000")
+    parser.add_argument("--engine", help="auto, onnxruntime, tensorrt or torch (auto)")
+    parser.add_argument("--device", help="cpu, or cuda:N for a GPU (cpu)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the answers to this file")
     parser.add_argument("--draw", type=Path, metavar="DIR", help="write pictures with boxes there")
     parser.add_argument("--score-threshold", type=float, help="keep what scores more, 0 to 1")
     parser.add_argument("--iou-threshold", type=float, help="overlap that suppresses, 0 to 1")
     parser.add_argument("--max-detections", type=int, help="objects in a picture at most")
-    parser.add_argument("--scale", type=int, help="one of the bundle's scales")
+    parser.add_argument("--scale", type=int, help="one of the bundle's scales; any of a checkpoint")
     parser.epilog = (
         "A picture that can't be read is named, the others go on, and the exit code is 1.\n"
         "The answers are those of POST /v1/detect, each with `file`.\n\n"
@@ -72,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if args.draw:
         _check_targets(pictures, args.draw)
     query = _query(args)
-    finder: Finder = RemoteFinder(args.url, query) if args.url else LocalFinder(args.bundle, query)
+    finder = _finder(args, query)
     # Opened first: a place that can't be written to is told before the work, not after it.
     with (
         whole_file(args.json) if args.json else nullcontext() as part,
@@ -149,6 +154,16 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Undecodable(f"can't be read ({error.strerror})") from None
+
+
+def _finder(args: argparse.Namespace, query: DetectQuery) -> Finder:
+    if not args.url:
+        return LocalFinder(
+            args.bundle, query, engine=args.engine or "auto", device=args.device or "cpu"
+        )
+    if args.engine or args.device:
+        raise InputError("--engine and --device choose what runs here; a --url has its own engine")
+    return RemoteFinder(args.url, query)
 
 
 def _query(args: argparse.Namespace) -> DetectQuery:

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 import httpx
 import numpy as np
 
-from export.engines.onnxruntime_session import OnnxRuntimeSession
-from export.manifest import Precision, read_bundle
-from model.cores import available_cores
+from export.engines.registry import open_session
+from export.manifest import Precision
 from model.errors import InputError
 from service.detections import finish, result_of
 from service.errors import Malformed, Problem, UnsupportedType
@@ -40,12 +39,21 @@ class Finder(Protocol):
 
 
 class LocalFinder:
-    """A bundle on all cores of this machine, one picture at a time."""
+    """A bundle or a checkpoint on this machine, one picture at a time.
+
+    A checkpoint, which has no list of scales of its own, serves the one asked for.
+    """
 
     def __init__(
-        self, bundle: Path, query: DetectQuery, precision: Precision | None = None
+        self,
+        bundle: Path,
+        query: DetectQuery,
+        precision: Precision | None = None,
+        engine: str = "auto",
+        device: str = "cpu",
     ) -> None:
-        self._session = OnnxRuntimeSession(read_bundle(bundle), precision, available_cores())
+        scales = (query.scale,) if query.scale is not None and bundle.is_file() else ()
+        self._session = open_session(bundle, engine, device, precision, scales=scales)
         try:
             self._options = query.options(self._session.manifest)
         except Malformed as error:

@@ -1,11 +1,12 @@
-"""`retinaserve serve`: a bundle behind HTTP."""
+"""`retinaserve serve`: a bundle, or a checkpoint, behind HTTP."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from export.manifest import Manifest, read_bundle
+from export.engines.registry import open_session
+from export.manifest import Manifest
 from service.settings import PREFIX, read_settings
 
 HELP = "serve a bundle over HTTP"
@@ -14,11 +15,12 @@ EPILOG = f"""\
 example:
   retinaserve serve --port 8000
   curl --data-binary @cell.jpg http://127.0.0.1:8000/v1/detect
+  retinaserve serve --bundle runs/mine/best.pt --engine torch --scales 320,480
 
 Every option is also an environment variable, {PREFIX}<OPTION>, for example
 {PREFIX}MAX_BATCH_SIZE=8; an option on the command line wins. More settings exist as
 variables only: {PREFIX}API_KEY, {PREFIX}MAX_BODY_BYTES, {PREFIX}MAX_IMAGE_PIXELS,
-{PREFIX}BODY_TIMEOUT_S and others: see service/settings.py.
+{PREFIX}BODY_TIMEOUT_S, {PREFIX}TORCH_COMPILE and others: see service/settings.py.
 
 SIGTERM: /readyz answers 503 at once, requests are served for --drain-delay-s more, then the
 listener closes, what is in flight finishes and the exit status is 0. Ctrl-C skips the delay.
@@ -30,10 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     options: list[tuple[str, type, str]] = [
-        ("--bundle", Path, "folder of the bundle (default: the packaged cells)"),
+        ("--bundle", Path, "a bundle, or for engine torch a checkpoint (default: packaged cells)"),
+        ("--engine", str, "auto, onnxruntime, tensorrt or torch (default: auto, the fastest)"),
+        ("--device", str, "cpu, or cuda:N for a GPU (default: cpu)"),
         ("--host", str, "address to listen on (default: 127.0.0.1)"),
         ("--port", int, "port to listen on, 0 for any free one (default: 8000)"),
-        ("--precision", str, "fp32, fp16 or int8 (default: the bundle's first graph)"),
+        ("--precision", str, "fp32, fp16, bf16, int8 or fp8 (default: the bundle's first graph)"),
+        ("--scales", str, "of a checkpoint, comma separated (default: the training's)"),
         ("--max-batch-size", int, "images that may share a run (default: 2)"),
         ("--queue-limit", int, "images that may wait before 503 (default: 64)"),
         ("--engine-threads", int, "cores for the engine (default: all available)"),
@@ -46,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 OPTIONS = (
-    "bundle", "host", "port", "precision", "max_batch_size", "queue_limit", "engine_threads",
-    "decode_threads", "drain_delay_s", "log_level",
+    "bundle", "engine", "device", "host", "port", "precision", "scales", "max_batch_size",
+    "queue_limit", "engine_threads", "decode_threads", "drain_delay_s", "log_level",
 )  # fmt: skip
 
 
@@ -59,13 +64,19 @@ def run(args: argparse.Namespace) -> int:
     from service.server import bind, serve, url_of
 
     configure_logs(settings.log_level)
-    bundle = read_bundle(settings.bundle)
     with bind(settings.host, settings.port) as listener:
-        from export.engines.onnxruntime_session import OnnxRuntimeSession
         from service.app import create_app
 
-        session = OnnxRuntimeSession(bundle, settings.precision, settings.engine_threads)
-        line = welcome(url_of(listener), bundle.manifest, session.precision)
+        session = open_session(
+            settings.bundle,
+            settings.engine,
+            settings.device,
+            settings.precision,
+            settings.engine_threads,
+            scales=settings.checkpoint_scales,
+            compiled=settings.torch_compile,
+        )
+        line = welcome(url_of(listener), session.manifest, session.precision)
         app = create_app(settings, session, on_ready=lambda: print(line, flush=True))
         serve(app, settings, listener)
     return 0

@@ -62,6 +62,7 @@ class FakeSession:
         on_run: Callable[[NDArray[np.uint8]], list[Detections] | None] = lambda _: None,
     ) -> None:
         self.manifest = manifest or make_manifest()
+        self.parity = self.manifest.graphs[0].parity
         self.on_run = on_run
         self.runs: list[tuple[tuple[int, ...], list[list[int]], float, float]] = []
 

@@ -15,6 +15,21 @@ def test_defaults(monkeypatch):
     assert settings.bundle.parts[-3:] == ("service", "bundles", "cells")
 
 
+def test_engine_is_chosen_and_runs_on_the_cpu_unless_said_otherwise():
+    settings = read_settings()
+    assert (settings.engine, settings.device, settings.torch_compile) == ("auto", "cpu", False)
+
+
+def test_engine_device_and_scales_are_read_from_the_environment(monkeypatch):
+    monkeypatch.setenv("RETINASERVE_ENGINE", "torch")
+    monkeypatch.setenv("RETINASERVE_DEVICE", "cuda:1")
+    monkeypatch.setenv("RETINASERVE_SCALES", "320,480")
+    settings = read_settings()
+    assert (settings.engine, settings.device) == ("torch", "cuda:1")
+    assert settings.checkpoint_scales == (320, 480)
+    assert read_settings({"scales": ""}).checkpoint_scales == ()
+
+
 def test_the_environment_is_read_and_an_argument_wins(monkeypatch):
     monkeypatch.setenv("RETINASERVE_PORT", "9001")
     monkeypatch.setenv("RETINASERVE_BUNDLE", "/somewhere")
@@ -27,7 +42,10 @@ def test_the_environment_is_read_and_an_argument_wins(monkeypatch):
     [
         ("port", "70000"),
         ("port", "abc"),
-        ("precision", "fp8"),
+        ("precision", "fp64"),
+        ("engine", "openvino"),
+        ("scales", "320,"),
+        ("scales", "big"),
         ("max_batch_size", "0"),
         ("queue_limit", "0"),
         ("drain_delay_s", "-1"),

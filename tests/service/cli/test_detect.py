@@ -154,3 +154,40 @@ def test_file_without_picture_suffix_is_drawn_as_png(tmp_path: Path) -> None:
     (tmp_path / "scan").touch()
     (picture,) = find_pictures([tmp_path / "scan"])
     assert picture.drawn == Path("scan.png")
+
+
+def test_checkpoint_detects_by_torch_at_the_scale_asked_for(
+    folder: Path, tiny_checkpoint: Path
+) -> None:
+    out = folder.parent / "found.json"
+    words = ["--json", out, "--engine", "torch", "--device", "cpu", "--scale", "96"]
+    assert detect(tiny_checkpoint, folder / "b.png", *words) == 0
+    (answer,) = json.loads(out.read_text())
+    assert (answer["model"]["name"], answer["scale"]) == ("tiny", 96)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--engine", "openvino"], "engine 'openvino': accepted are auto, onnxruntime, tensorrt"),
+        (["--engine", "torch"], "engine torch opens the file of a checkpoint, not a bundle"),
+        (["--device", "tpu"], "device 'tpu': accepted are cpu, cuda and cuda:N"),
+    ],
+)
+def test_engine_that_cannot_is_bad_input(
+    folder: Path,
+    known_bundle: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+) -> None:
+    assert detect(known_bundle, folder / "b.png", *words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_engine_of_a_running_server_is_not_ours_to_choose(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["detect", str(folder), "--url", "http://127.0.0.1:1", "--engine", "torch"]
+    assert retinaserve.main(words) == 2
+    assert "a --url has its own engine" in capsys.readouterr().err

@@ -38,7 +38,29 @@ def test_a_missing_bundle_is_an_input_error(tmp_path):
 
 def test_a_bad_setting_is_an_input_error():
     with pytest.raises(InputError, match="setting precision"):
-        serve.run(parse("--precision", "fp8"))
+        serve.run(parse("--precision", "fp64"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--engine", "openvino"), "setting engine"),
+        (("--engine", "torch"), "engine torch opens the file of a checkpoint, not a bundle"),
+        (("--engine", "tensorrt"), "engine tensorrt needs a GPU: give --device cuda:0"),
+        (("--device", "gpu"), "device 'gpu': accepted are cpu, cuda and cuda:N"),
+        (("--precision", "bf16"), "'known' has no bf16 cpu graph; it holds int8 cpu, fp32 cpu"),
+        (("--scales", "320"), "scales: accepted with a checkpoint of engine torch"),
+    ],
+)
+def test_what_no_engine_can_do_is_an_input_error(known_bundle, words, sentence):
+    with pytest.raises(InputError, match=sentence):
+        serve.run(parse("--bundle", str(known_bundle), "--port", "0", *words))
+
+
+def test_a_gpu_that_is_not_there_is_an_input_error(known_bundle, monkeypatch):
+    monkeypatch.setattr("export.engines.device.gpu_count", lambda: 0)
+    with pytest.raises(InputError, match="device cuda:0: CUDA shows no GPU here"):
+        serve.run(parse("--bundle", str(known_bundle), "--port", "0", "--device", "cuda:0"))
 
 
 def test_a_port_in_use_is_an_input_error(known_bundle):
