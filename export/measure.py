@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnxruntime
 
-from export.verify import session_of
+from export.engines.parity import Detector
+from export.manifest import Thresholds
 from model.data.records import DataSet, Record
 from model.errors import InputError
 from model.evaluation.batches import picture_batches, read_ahead
@@ -33,22 +33,26 @@ Progress = Callable[[int], object]
 
 
 def detections_of_graph(
-    session: onnxruntime.InferenceSession,
+    detector: Detector,
     records: Iterable[Record],
     scale: int,
     canvases: Sequence[Canvas],
+    thresholds: Thresholds,
     batch_size: int = 1,
     progress: Progress | None = None,
 ) -> Found:
     """By image id, each picture on the canvas that serving would choose."""
     found = {}
     for batch in picture_batches(records, scale, canvases, batch_size):
-        feed = {"images": batch.images, "image_sizes": batch.image_sizes}
-        outputs = session.run(None, feed)
-        rows = zip(batch.records, batch.places, *outputs, strict=True)
-        for record, place, count, boxes, scores, labels in rows:
+        of_batch = detector.run(
+            batch.images,
+            batch.image_sizes,
+            thresholds.score_threshold,
+            thresholds.iou_threshold,
+        )
+        for record, place, own in zip(batch.records, batch.places, of_batch, strict=True):
             found[record.image_id] = ImageDetections(
-                place.boxes_to_image(boxes[:count]), scores[:count], labels[:count]
+                place.boxes_to_image(own.boxes), own.scores, own.classes
             )
         if progress:
             progress(len(batch.records))
@@ -139,8 +143,13 @@ class Server:
 
 
 def measured_ap(
-    graph: bytes, data: DataSet, classes: Sequence[str], scale: int, canvases: Sequence[Canvas]
+    detector: Detector,
+    data: DataSet,
+    classes: Sequence[str],
+    scale: int,
+    canvases: Sequence[Canvas],
+    thresholds: Thresholds,
 ) -> dict[str, Any]:
     """COCO metrics of a graph on a labelled set."""
-    found = detections_of_graph(session_of(graph), data.records, scale, canvases)
+    found = detections_of_graph(detector, data.records, scale, canvases, thresholds)
     return coco_metrics(data.coco, classes, found)

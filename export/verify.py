@@ -6,58 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnxruntime
-import torch
-from numpy.typing import NDArray
-
+from export.company import ON_CPU, AloneTally, companies
+from export.engines.parity import BOUNDS, Bounds, Detector, Differences
+from export.engines.session import Detections
+from export.figures import Figure, first_past
 from export.inputs import Placed, feed_of
-from export.manifest import Precision, Thresholds
-from model.anchors import anchors_of_canvas
-from model.boxes import iou_of
+from export.manifest import Flavour, Precision, Thresholds
+from export.plain_session import PlainSession
+from export.reference import Reference
+from export.stages import Stages, StageTally
 from model.checkpoint import Checkpoint
-from model.normalise import normalise
-from model.postprocess import Detections, detections_of
-from model.retinanet import RetinaNet
 
-Outputs = list[NDArray[Any]]
+LEAST_DETECTIONS = 20
+"""With fewer in the first pictures the score threshold is set to 0, so that much is compared."""
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a precision is allowed to change.
-
-    `unmatched`: share of detections without a counterpart of the same class (IoU at least
-    `least_iou`) whose score differs from it by at most `score`. `box_px`: worst distance of any
-    box side of a counterpart, canvas pixels. `alone_*`: alone against in a batch.
-    Detections within `score` of the score threshold may come or go.
-    """
-
-    unmatched: float
-    least_iou: float
-    score: float
-    box_px: float
-    alone_box_px: float = 1e-3
-    alone_score: float = 1e-5
-
-
-BOUNDS: dict[Precision, Bounds] = {
-    "fp32": Bounds(unmatched=0.0, least_iou=0.99, score=1e-3, box_px=0.05),
-    "fp16": Bounds(unmatched=0.02, least_iou=0.9, score=0.05, box_px=8.0),
-    # Quantization moves scores: what counts is the AP, which `--data` measures as well.
-    "int8": Bounds(unmatched=0.15, least_iou=0.7, score=0.2, box_px=64.0),
-}
+LARGEST_BATCH = 8
+"""In which an image is compared with itself alone."""
 
 
 class VerificationError(RuntimeError):
     """A graph that departs from the model by more than its bounds."""
 
 
-def session_of(graph: bytes) -> onnxruntime.InferenceSession:
-    """A plain ONNX Runtime session on CPU."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured: `figures` in the order of the graph, `report` for the manifest."""
+
+    figures: list[Figure]
+    report: dict[str, Any]
+
+    @property
+    def departure(self) -> Figure | None:
+        """The first figure past its bound: where the graph departs. None: it is within all."""
+        return first_past(self.figures)
 
 
 def verify(
@@ -70,111 +52,87 @@ def verify(
     """Compares a graph with the eager model and the post-processing oracle on batches of pictures.
 
     Returns the measured differences; raises VerificationError, with the figure and its bound, when
-    one is past its bound. Each picture also runs alone: its detections must not depend on company.
+    one is past its bound.
     """
-    session = session_of(graph)
-    model = checkpoint.build()
-    tally = _Tally(BOUNDS[precision], thresholds.score_threshold)
+    detector = PlainSession(graph)
+    verdict = examine(
+        detector,
+        Stages(graph),
+        Reference(checkpoint),
+        batches,
+        precision,
+        thresholds,
+        largest_batch_of(detector.flavour),
+    )
+    if past := verdict.departure:
+        raise VerificationError(
+            f"{precision} graph against the eager model: {past} "
+            f"(over {verdict.report['images']} images)"
+        )
+    return verdict.report
+
+
+def examine(
+    detector: Detector,
+    stages: Stages | None,
+    reference: Reference,
+    batches: Sequence[Sequence[Placed]],
+    precision: Precision,
+    thresholds: Thresholds,
+    largest_batch: int = LARGEST_BATCH,
+    alone_bounds: Bounds = ON_CPU,
+) -> Verdict:
+    """All differences, stage by stage, whether within their bounds or not.
+
+    Each picture also runs alone, and one in many companies: detections must not depend on them.
+    """
+    looks = [reference.look(entry) for entry in batches[0]]
+    thresholds = comparable(sum(len(seen.detections(thresholds)) for seen in looks), thresholds)
+    stage_tally = StageTally(precision, thresholds)
+    tally, alone = Differences(BOUNDS[precision], thresholds), AloneTally(thresholds, alone_bounds)
     for batch in batches:
-        outputs = session.run(None, feed_of(batch))
-        for index, entry in enumerate(batch):
-            found = _row(outputs, index)
-            tally.compare(_oracle(model, checkpoint, entry, thresholds), found)
+        found = run(detector, batch, thresholds)
+        for entry, in_batch in zip(batch, found, strict=True):
+            seen = reference.look(entry)
+            evidence = stage_tally.add(seen, stages.look(entry, thresholds) if stages else {})
+            tally.compare(seen.detections(thresholds), in_batch, evidence)
             if len(batch) > 1:
-                tally.compare_alone(found, _row(session.run(None, entry.feed), 0))
-    report = tally.report()
-    report["batches"] = len(batches)
-    report["canvases"] = sorted({str(batch[0].place.canvas) for batch in batches})
-    for name, bound in tally.bounds().items():
-        if not report[name] <= bound:
-            raise VerificationError(
-                f"{precision} graph against the eager model: {name} is {report[name]:.6g}, the "
-                f"bound is {bound:g} (over {report['images']} images)"
-            )
-    return report
+                alone.add(run(detector, [entry], thresholds)[0], in_batch)
+    smallest = min((batch[0].place for batch in batches), key=lambda p: p.canvas[0] * p.canvas[1])
+    alone_there = None
+    for batch, position in companies(smallest.canvas, largest_batch):
+        alone_there = alone_there or run(detector, [batch[position]], thresholds)[0]
+        alone.add(alone_there, run(detector, batch, thresholds)[position])
+    report = {
+        **tally.report(),
+        **alone.report(),
+        "score_threshold": thresholds.score_threshold,
+        "batches": len(batches),
+        "canvases": sorted({str(batch[0].place.canvas) for batch in batches}),
+        "stages": stage_tally.report(),
+    }
+    return Verdict([*stage_tally.figures(), *tally.figures(), *alone.figures()], report)
 
 
-def _oracle(
-    model: RetinaNet, checkpoint: Checkpoint, entry: Placed, thresholds: Thresholds
-) -> Detections:
-    feed = entry.feed
-    sizes = torch.from_numpy(feed["image_sizes"])
-    images = torch.from_numpy(feed["images"])
-    with torch.no_grad():
-        predictions = model(normalise(images, sizes, checkpoint.mean, checkpoint.std))
-    anchors = anchors_of_canvas(entry.place.canvas, model.architecture.anchors)
-    (found,) = detections_of(predictions, anchors, sizes, **thresholds.model_dump())
-    return found
+def largest_batch_of(flavour: Flavour) -> int:
+    """The largest batch to try on a CPU, where NMS of the tensor flavour takes seconds an image."""
+    return LARGEST_BATCH if flavour == "cpu" else 2
 
 
-def _row(outputs: Outputs, index: int) -> Detections:
-    count, boxes, scores, classes = (output[index] for output in outputs)
-    return Detections(*(torch.from_numpy(part[: int(count)]) for part in (boxes, scores, classes)))
+def comparable(found: int, thresholds: Thresholds) -> Thresholds:
+    """The thresholds to compare at, where those given find so many detections in a few pictures.
+
+    A model of other things than are drawn, or an untrained one, may find next to nothing, and then
+    next to nothing would be compared: what it believes most must agree as well.
+    """
+    if found >= LEAST_DETECTIONS:
+        return thresholds
+    return thresholds.model_copy(update={"score_threshold": 0.0})
 
 
-class _Tally:
-    """Differences gathered over all images."""
-
-    def __init__(self, bounds: Bounds, threshold: float) -> None:
-        self._bounds, self.threshold = bounds, threshold
-        self.images = self.detections = self.unmatched = 0
-        self.box_px: list[float] = [0.0]
-        self.score: list[float] = [0.0]
-        self.alone_box_px = self.alone_score = 0.0
-
-    def compare(self, expected: Detections, found: Detections) -> None:
-        self.images += 1
-        for mine, theirs in ((expected, found), (found, expected)):
-            self.detections += len(mine.boxes)
-            free = torch.ones(len(theirs.boxes), dtype=torch.bool)
-            for box, score, label in zip(*mine, strict=True):
-                best = self._counterpart(box, float(score), int(label), theirs, free)
-                if best is not None:
-                    free[best] = False  # each serves once: a detection told twice is a fault
-                    self.box_px.append(float((theirs.boxes[best] - box).abs().max()))
-                    self.score.append(float((theirs.scores[best] - score).abs()))
-                elif float(score) > self.threshold + self._bounds.score:
-                    self.unmatched += 1
-
-    def _counterpart(
-        self, box: torch.Tensor, score: float, label: int, others: Detections, free: torch.Tensor
-    ) -> int | None:
-        """Index of the nearest fitting detection that is free, if any."""
-        overlap = iou_of(box[None], others.boxes)[0]
-        fits = free & (others.classes == label) & (overlap >= self._bounds.least_iou)
-        fits &= (others.scores - score).abs() <= self._bounds.score
-        if not bool(fits.any()):
-            return None
-        return int(torch.where(fits, overlap, -torch.ones_like(overlap)).argmax())
-
-    def compare_alone(self, in_batch: Detections, alone: Detections) -> None:
-        if not torch.equal(in_batch.classes, alone.classes):
-            self.alone_box_px = self.alone_score = float("inf")
-        elif len(alone.boxes):
-            box = float((in_batch.boxes - alone.boxes).abs().max())
-            score = float((in_batch.scores - alone.scores).abs().max())
-            self.alone_box_px = max(self.alone_box_px, box)
-            self.alone_score = max(self.alone_score, score)
-
-    def bounds(self) -> dict[str, float]:
-        bounds = self._bounds
-        return {
-            "unmatched_share": bounds.unmatched,
-            "worst_box_px": bounds.box_px,
-            "worst_score": bounds.score,
-            "alone_worst_box_px": bounds.alone_box_px,
-            "alone_worst_score": bounds.alone_score,
-        }
-
-    def report(self) -> dict[str, Any]:
-        return {
-            "images": self.images,
-            "detections": self.detections,
-            "unmatched_share": self.unmatched / max(1, self.detections),
-            "worst_box_px": max(self.box_px),
-            "mean_box_px": float(np.mean(self.box_px)),
-            "worst_score": max(self.score),
-            "mean_score": float(np.mean(self.score)),
-            "alone_worst_box_px": self.alone_box_px,
-            "alone_worst_score": self.alone_score,
-        }
+def run(detector: Detector, batch: Sequence[Placed], thresholds: Thresholds) -> list[Detections]:
+    """The detections of each picture of a batch."""
+    feed = feed_of(batch)
+    return detector.run(
+        feed["images"], feed["image_sizes"], thresholds.score_threshold, thresholds.iou_threshold
+    )

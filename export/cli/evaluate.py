@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from export.manifest import read_bundle
 from export.measure import Found, Progress, Server, detections_of_graph
-from export.verify import session_of
+from export.plain_session import PlainSession
 from model.checkpoint import load_checkpoint
 from model.data.coco import read_coco
 from model.data.records import DataSet, Record
@@ -148,14 +148,14 @@ def _bundle(args: argparse.Namespace) -> Subject:
     if scale not in manifest.scales:
         raise InputError(f"scale {scale}: the bundle serves {', '.join(map(str, manifest.scales))}")
     graph = manifest.graph_of(args.precision)
-    session = session_of(bundle.graph_path(graph).read_bytes())
-    manifest.check_facts(session.get_modelmeta().custom_metadata_map, graph)
+    session = PlainSession(bundle.graph_path(graph).read_bytes())
+    manifest.check_facts(session.metadata, graph)
     canvases = manifest.canvases_by_scale[scale]
     return Subject(
         tuple(manifest.classes),
         _facts(args, "bundle", scale, precision=graph.precision),
         lambda records, progress: detections_of_graph(
-            session, records, scale, canvases, progress=progress
+            session, records, scale, canvases, manifest.thresholds, progress=progress
         ),
     )
 

@@ -10,6 +10,8 @@ import httpx
 import numpy as np
 import pytest
 
+from export.engines.session import Detections
+from export.manifest import Thresholds
 from export.measure import Server, detections_of_graph
 from model.data.coco import read_coco
 from model.data.records import DataSet
@@ -26,30 +28,25 @@ def data(small_scenes: Any) -> DataSet:
 
 
 class Knowing:
-    """A session that finds each record's true boxes, in canvas pixels, with blank rows after."""
+    """A detector that finds each record's true boxes, in canvas pixels."""
 
     def __init__(self, data: DataSet) -> None:
         self.records = iter(data.records)
-        self.rows = 1 + max(len(record.boxes) for record in data.records)
         self.batches: list[int] = []
 
-    def run(self, names: None, feed: dict[str, Any]) -> list[Any]:
+    def run(
+        self, images: Any, image_sizes: Any, score_threshold: float, iou_threshold: float
+    ) -> list[Detections]:
+        assert (score_threshold, iou_threshold) == (0.05, 0.5)
         place = letterbox((96, 128), 64, CANVASES)
-        self.batches.append(len(feed["images"]))
-        rows = self.rows
-        counts, boxes, scores, classes = [], [], [], []
-        for size in feed["image_sizes"].tolist():
+        self.batches.append(len(images))
+        found = []
+        for size in image_sizes.tolist():
             assert size == list(place.resized)
             record = next(self.records)
-            count = len(record.boxes)
-            counts.append(count)
-            boxes.append(np.zeros((rows, 4), np.float32))
-            boxes[-1][:count] = place.boxes_to_canvas(record.boxes)
-            scores.append(np.zeros(rows, np.float32))
-            scores[-1][:count] = np.linspace(0.9, 0.5, count)
-            classes.append(np.full(rows, -1))
-            classes[-1][:count] = record.classes
-        return [np.array(counts), np.stack(boxes), np.stack(scores), np.stack(classes)]
+            scores = np.linspace(0.9, 0.5, len(record.boxes), dtype=np.float32)
+            found.append(Detections(place.boxes_to_canvas(record.boxes), scores, record.classes))
+        return found
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(1, [1] * 6), (4, [4, 2])])
@@ -58,7 +55,9 @@ def test_graph_that_finds_the_truth_has_ap_1(
 ) -> None:
     session = Knowing(data)
     told: list[int] = []
-    found = detections_of_graph(session, data.records, 64, CANVASES, batch_size, told.append)
+    found = detections_of_graph(
+        session, data.records, 64, CANVASES, Thresholds(), batch_size, told.append
+    )
     assert session.batches == told == batches
     assert sorted(found) == [1, 2, 3, 4, 5, 6]
     assert [len(found[r.image_id].boxes) for r in data.records] == [
