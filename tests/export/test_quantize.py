@@ -9,11 +9,13 @@ import onnx
 import pytest
 
 from export.inputs import drawn_pictures, feed_of, placed
-from export.manifest import Bundle
-from export.quantize import quantized
-from export.verify import session_of
+from export.manifest import Bundle, Flavour
+from export.plain_session import session_of
+from export.qdq import EightBits
+from export.quantize import Quantizer, quantized
 from model.errors import InputError
 from model.letterbox import Canvas
+from tests.export.small_graphs import PYRAMID, RESNET, graph_of, some_images
 
 CANVAS = Canvas(64, 96)
 LAST_CLASS_CONV, LAST_BOX_CONV = 27, 36
@@ -56,22 +58,37 @@ def int8(tiny_bundle: Bundle) -> Graph:
     return parsed(onnx.load(tiny_bundle.graph_path(tiny_bundle.manifest.graph_of("int8"))))
 
 
-def test_stem_narrow_and_last_convolutions_stay_float_and_no_other(
+def test_early_narrow_and_last_convolutions_stay_float_and_no_other(
     floats: Graph, int8: Graph
 ) -> None:
     assert len(int8.convs) == len(floats.convs)
-    stem = int8.convs[0]
-    kept = [
-        conv
-        for conv in int8.convs
-        if int8.channels(conv) <= 32 or int8.channels(conv) == LAST_BOX_CONV
-    ]
-    # Two last ones on each of five levels, the stem, and the bottlenecks of MobileNetV2 that give
-    # 32 (depthwise), 16, 24, 24, 32, 32 and 32 channels.
-    assert len(kept) == 2 * 5 + 1 + 7
-    for conv in int8.convs:
-        assert int8.is_quantized(conv.input[1]) == (conv not in kept), conv.name
+    # Of MobileNetV2's first convolutions 0 to 4 read maps of stride 1 and 2; of those that follow
+    # 5, 8, 11, 14 and 17 give 24 or 32 channels.
+    early, narrow = {0, 1, 2, 3, 4}, {5, 8, 11, 14, 17}
+    last = {
+        number
+        for number, conv in enumerate(int8.convs)
+        if int8.channels(conv) in (LAST_CLASS_CONV, LAST_BOX_CONV)
+    }
+    assert len(last) == 2 * 5  # two subnets on five levels
+    for number, conv in enumerate(int8.convs):
+        kept = number in early | narrow | last
+        assert int8.is_quantized(conv.input[1]) != kept, conv.name
+    for number in (0, 1, 2, 3, 4, 5):  # nor what lies between them
+        assert not int8.is_quantized(int8.convs[number].input[0]), number
+
+
+def test_of_a_resnet_only_the_stem_stays_float() -> None:
+    int8 = parsed(quantized(graph_of(RESNET), [some_images()]))
+    stem, second, third, output = int8.convs
+    pool = next(node for node in int8.nodes if node.op_type == "MaxPool")
     assert not int8.is_quantized(stem.input[0])
+    assert not int8.is_quantized(stem.input[1])
+    assert not int8.is_quantized(pool.input[0])
+    for conv in (second, third):
+        assert int8.is_quantized(conv.input[0])
+        assert int8.is_quantized(conv.input[1])
+    assert not int8.is_quantized(output.input[1])
 
 
 def test_nothing_after_the_subnets_is_quantized(int8: Graph) -> None:
@@ -116,7 +133,7 @@ def test_file_is_less_than_half_as_large(tiny_bundle: Bundle) -> None:
 def test_thresholds_stay_optional_inputs(int8: Graph) -> None:
     session = session_of(int8.proto.SerializeToString())
     names = {given.name for given in session.get_overridable_initializers()}
-    assert names == {"score_threshold", "iou_threshold"}
+    assert names == {"score_threshold", "iou_threshold", "max_detections"}
     feed = feed_of([placed(drawn_pictures(CANVAS, 1)[0], 64, [CANVAS])])
     some, *_ = session.run(None, feed)
     none, *_ = session.run(None, feed | {"score_threshold": np.array([0.9999], np.float32)})
@@ -148,3 +165,62 @@ def test_broken_calibration_picture_is_bad_input(floats: Graph) -> None:
 
     with pytest.raises(InputError, match=r"x\.jpg"):
         quantized(floats.proto, feeds())
+
+
+def outputs_of(graph: onnx.ModelProto) -> list[np.ndarray]:
+    return session_of(graph.SerializeToString()).run(None, some_images())
+
+
+@pytest.mark.parametrize(
+    ("flavour", "precision", "share"),
+    [("cpu", "int8", 0.03), ("tensor", "int8", 0.03), ("tensor", "fp8", 0.1)],
+)
+def test_result_is_near_the_float_graphs(
+    flavour: Flavour, precision: EightBits, share: float
+) -> None:
+    graph = graph_of(PYRAMID)
+    int8 = quantized(graph, [some_images()], flavour, precision)
+    for mine, theirs in zip(outputs_of(graph), outputs_of(int8), strict=True):
+        assert 0 < float(np.abs(mine - theirs).mean() / mine.std()) < share
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_groups_that_are_not_asked_for_stay_float(flavour: Flavour) -> None:
+    quantizer = Quantizer(graph_of(PYRAMID), [some_images()], flavour)
+    part = parsed(quantizer.graph(["fpn.smooth"]))
+    in_8_bits = {conv.name for conv in part.convs if part.is_quantized(conv.input[1])}
+    assert in_8_bits == {"smooth", "smooth_top"}
+    assert not any("Linear" in node.op_type for node in quantizer.graph([]).graph.node)
+
+
+def test_biases_make_up_for_rounded_weights() -> None:
+    graph = graph_of(RESNET)
+    for entry in graph.graph.initializer:
+        if entry.name == "w1":  # one great weight in each channel leaves few steps for the others
+            weight = onnx.numpy_helper.to_array(entry).copy()
+            weight[:, 0] = 20.0
+            entry.CopyFrom(onnx.numpy_helper.from_array(weight, entry.name))
+    quantizer = Quantizer(graph, [some_images()], "tensor")
+    corrected = outputs_of(quantizer.graph())
+    quantizer._shifts = {}
+    (wanted,), (with_shift,), (without,) = (
+        [value.mean(axis=(0, 2, 3)) for value in values]
+        for values in (outputs_of(graph), corrected, outputs_of(quantizer.graph()))
+    )
+    assert np.abs(with_shift - wanted).mean() < 0.7 * np.abs(without - wanted).mean()
+
+
+def test_quantized_or_half_precision_graph_is_bad_input() -> None:
+    with pytest.raises(InputError, match="quantized already"):
+        quantized(quantized(graph_of(RESNET), [some_images()]), [some_images()])
+    half = graph_of(RESNET)
+    for entry in half.graph.initializer:
+        values = onnx.numpy_helper.to_array(entry).astype(np.float16)
+        entry.CopyFrom(onnx.numpy_helper.from_array(values, entry.name))
+    with pytest.raises(InputError, match="not float32"):
+        quantized(half, [some_images()])
+
+
+def test_fp8_for_cpu_is_bad_input() -> None:
+    with pytest.raises(InputError, match="flavour tensor"):
+        quantized(graph_of(RESNET), [some_images()], "cpu", "fp8")
