@@ -49,6 +49,21 @@ MENU: dict[str, dict[str, Verb]] = {
             "turn weights of torchvision or detectron2 into a checkpoint",
         ),
         "export": Verb("export.cli.export", "export", "turn a checkpoint into a verified bundle"),
+        "verify": Verb(
+            "export.cli.verify",
+            "train,export",
+            "compare a bundle's graphs with their model, their records and each other",
+        ),
+        "quantize": Verb(
+            "export.cli.quantize",
+            "train,export",
+            "give a bundle an 8-bit graph that keeps its AP, and tell what each layer loses",
+        ),
+        "build": Verb(
+            "export.cli.build",
+            "tensorrt",
+            "build a bundle's TensorRT plan for the GPU of this machine",
+        ),
     },
     "Measure": {
         "evaluate": Verb(
@@ -56,7 +71,11 @@ MENU: dict[str, dict[str, Verb]] = {
             "train,export",
             "measure the AP of a checkpoint, a bundle or a running server",
         ),
-        "bench": Verb("service.cli.bench", "cpu", "time the engine alone on this machine"),
+        "bench": Verb(
+            "loadtest.cli.bench",
+            "cpu",
+            "time detection on this machine by scale, engine, precision and stage",
+        ),
         "reproduce": Verb(
             "model.cli.reproduce", "train", "show the paper's experiments at a size that runs here"
         ),
