@@ -258,7 +258,6 @@ def test_tensor_flavour_equals_the_oracle() -> None:
     assert_agree(scene, limits, "tensor")
 
 
-@pytest.mark.slow  # seconds of NMS on a CPU
 def test_tensor_flavour_equals_the_oracle_with_as_many_candidates_as_can_be() -> None:
     scene = random_scene(14, mean=1.0, canvas=Canvas(480, 640), num_classes=2)
     assert (torch.sigmoid(scene.predictions.logits[3]) > 0.05).sum() > 700

@@ -37,31 +37,36 @@ def best_iou(box: NDArray[Any], others: NDArray[Any]) -> float:
     return float((inter / (areas - inter)).max(initial=0.0))
 
 
-def test_bundle_is_small_and_says_what_it_reaches() -> None:
+def test_bundle_is_small_and_its_graphs_are_the_model() -> None:
     bundle = read_bundle(packaged_bundle())
     size = sum(path.stat().st_size for path in packaged_bundle().iterdir())
     assert size <= MAX_BUNDLE_BYTES
     assert bundle.manifest.classes == ["Platelets", "RBC", "WBC"]
     assert [graph.precision for graph in bundle.manifest.graphs] == ["int8", "fp32"]
-    reached = bundle.manifest.metrics["export"]
-    scale = str(bundle.manifest.default_scale)
-    assert reached["fp32"][scale]["AP"] - reached["int8"][scale]["AP"] <= 0.01
-    assert reached["int8"][scale]["AP"] >= 0.58
+    int8, fp32 = (graph.parity for graph in bundle.manifest.graphs)
+    assert min(int8["detections"], fp32["detections"]) > 4000
+    assert (fp32["matched_share"], fp32["unmatched_share"]) == (1.0, 0.0)
+    assert fp32["worst_box_px"] < 1e-3
+    assert int8["unmatched_share"] < 0.01
+    assert int8["mean_iou"] > 0.98
 
 
-@pytest.mark.parametrize("seed", [70_001, 70_002, 70_003])
-def test_cells_of_a_drawn_scene_are_found(finder: LocalFinder, seed: int) -> None:
-    scene = draw_scene(seed)
-    buffer = io.BytesIO()
-    Image.fromarray(scene.image).save(buffer, "JPEG", quality=92)
-    answer = finder(buffer.getvalue())
-    labels = ("Platelets", "RBC", "WBC")
-    found = [
-        best_iou(box, rows_of(answer, labels[index])) > 0.5
-        for box, index in zip(scene.boxes, scene.class_indices, strict=True)
-    ]
-    assert np.mean(found) >= 0.8
-    assert len(answer["detections"]) <= 1.5 * len(found)
+def test_cells_of_drawn_scenes_are_found(finder: LocalFinder) -> None:
+    found: list[bool] = []
+    told = 0
+    for seed in range(70_001, 70_011):
+        scene = draw_scene(seed)
+        buffer = io.BytesIO()
+        Image.fromarray(scene.image).save(buffer, "JPEG", quality=92)
+        answer = finder(buffer.getvalue())
+        labels = ("Platelets", "RBC", "WBC")
+        found += [
+            best_iou(box, rows_of(answer, labels[index])) > 0.5
+            for box, index in zip(scene.boxes, scene.class_indices, strict=True)
+        ]
+        told += len(answer["detections"])
+    assert np.mean(found) >= 0.85
+    assert told <= 1.25 * len(found)
 
 
 def test_white_cell_of_a_real_picture_is_found(finder: LocalFinder, cells: Path) -> None:
