@@ -20,9 +20,18 @@ def test_departure_is_the_worst_and_the_mean_over_pictures() -> None:
     assert part.of_spread(part.worst) == 0.5
 
 
+def test_what_storing_a_value_moves_it_by_counts_for_nothing() -> None:
+    part = Departure(rounding=2**-10)
+    part.add(np.float32([-4, -4.5]), np.float32([-4.00390625, -4.5]))
+    assert part.worst == 0.0
+    part.add(np.float32([-4, -4.5]), np.float32([-4.0078125, -4.5]))
+    assert part.worst == 0.00390625
+
+
 @pytest.mark.parametrize("order", [(1.0, math.nan), (math.nan, 1.0)])
-def test_nan_is_never_forgotten(order: tuple[float, float]) -> None:
-    part = Departure()
+@pytest.mark.parametrize("rounding", [0.0, 2**-11])
+def test_nan_is_never_forgotten(order: tuple[float, float], rounding: float) -> None:
+    part = Departure(rounding)
     for value in order:
         part.add(np.float32([0, 1]), np.float32([0, value]))
     assert math.isnan(part.worst)
