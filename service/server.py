@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from fastapi import FastAPI
 from model.errors import InputError
 from service.runtime import Runtime
 from service.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
@@ -66,12 +69,16 @@ class Server(uvicorn.Server):
 
     def _on_signal(self, number: signal.Signals) -> None:
         """First signal: drain, after a SIGTERM with the delay. Second: at once. Third: give up."""
+        name = signal.Signals(number).name
         if self.should_exit:
+            logger.warning("%s again: what is in flight is dropped", name)
             self.force_exit = True
         elif self._runtime.draining or number == signal.SIGINT:
+            logger.info("%s: closing; what is in flight finishes", name)
             self._runtime.begin_drain()
             self.should_exit = True
         else:
+            logger.info("%s: draining; closing in %g s", name, self._drain_delay_s)
             self._runtime.begin_drain()
             asyncio.get_running_loop().call_later(self._drain_delay_s, self._stop)
 
@@ -94,3 +101,4 @@ def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
     Server(config, app.state.runtime, settings.drain_delay_s).run(sockets=[listener])
+    logger.info("stopped")

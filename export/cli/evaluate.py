@@ -86,7 +86,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example: retinaserve evaluate runs/cells/best.pt --data val.json --images images/ "
-        "--report report"
+        "--report report-val"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from export.bundle import ExportRule, export_bundle, flavours_of, precisions_of
 from export.draft import source_facts
+from export.manifest import BundleError, read_bundle
 from export.verify import VerificationError
 from model.checkpoint import load_checkpoint
 from model.data.coco import read_coco
@@ -19,7 +20,9 @@ HELP = "turn a checkpoint into a verified bundle"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of `retinaserve train`")
+    parser.add_argument(
+        "checkpoint", type=Path, help="a checkpoint of `retinaserve train` or `import`"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--name", help="the model's name (default: the recipe's)")
     parser.add_argument("--version", default="1", help="the model's version (default 1)")
@@ -86,15 +89,19 @@ def run(args: argparse.Namespace) -> int:
         data=read_coco(args.data, args.images, checkpoint.classes, "drop") if args.data else None,
     )
     source = source_facts(args.checkpoint, checkpoint)
+    before = _held(args.out)
     try:
         manifest = export_bundle(checkpoint, source, args.out, rule, _say)
     except VerificationError as error:
         _say(f"retinaserve export: not written: {error}")
         return 1
+    if before is not None:
+        _say(f"replaced {before} in {args.out}")
     for graph in manifest.graphs:
         parity = graph.parity
         _say(
-            f"{args.out / graph.file}: {parity['detections']} detections compared, worst box "
+            f"{args.out / graph.file}: {parity['detections']} detections compared, "
+            f"{parity['unmatched_share']:.2%} without counterpart, worst box "
             f"{parity['worst_box_px']:.2g} px, worst score {parity['worst_score']:.2g}"
         )
         if not parity["detections"]:
@@ -103,6 +110,16 @@ def run(args: argparse.Namespace) -> int:
         for scale, ap in by_scale.items():
             _say(f"{precision} at scale {scale}: AP {ap['AP']}, AP50 {ap['AP50']}")
     return 0
+
+
+def _held(folder: Path) -> str | None:
+    """What a folder's bundle is, for people; None if there is none."""
+    try:
+        manifest = read_bundle(folder).manifest
+    except BundleError:
+        return None
+    files = ", ".join(graph.file for graph in manifest.graphs)
+    return f"{manifest.name} {manifest.version} ({files})"
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from tests.service.fakes import FakeSession
 if __name__ == "__main__":
     seconds = float(sys.argv[1])
     settings = read_settings({"port": 0, "max_batch_size": 1})
-    configure_logs("warning")
+    configure_logs(settings.log_level)
     with bind(settings.host, settings.port) as listener:
         url = url_of(listener)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -32,8 +33,10 @@ def server(
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.service.server_process", str(run_s)],
         cwd=ROOT,
-        env=os.environ | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s)},
+        env=os.environ
+        | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s), "RETINASERVE_LOG_LEVEL": "info"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
@@ -69,6 +72,9 @@ def test_ctrl_c_does_not_wait_and_exits_with_0():
         assert httpx.post(f"{url}/v1/detect", content=PNG).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+        assert process.stderr is not None
+        told = [json.loads(line)["message"] for line in process.stderr]
+        assert told[-2:] == ["SIGINT: closing; what is in flight finishes", "stopped"]
 
 
 def test_an_upload_too_large_is_refused_though_it_is_still_coming():

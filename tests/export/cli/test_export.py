@@ -26,7 +26,8 @@ def test_exports_verifies_and_says_the_figures(
     said = capsys.readouterr()
     assert said.out == ""
     assert f"{out / 'cells-fp32.onnx'}: " in said.err
-    assert " detections compared, worst box " in said.err
+    assert " detections compared, 0.00% without counterpart, worst box " in said.err
+    assert "replaced" not in said.err
     manifest = read_bundle(out).manifest
     assert (manifest.name, manifest.version) == ("cells", "1.2")
     assert manifest.canvases == {64: ["64x96"]}
@@ -47,7 +48,21 @@ def test_training_scale_and_recipes_name_are_the_defaults(
     assert manifest.canvases == {64: ["64x128", "64x96", "64x64", "128x64", "96x64"]}
 
 
-FIGURES = {"detections": 1, "worst_box_px": 0.0, "worst_score": 0.0}
+@pytest.mark.usefixtures("ready_graphs")
+def test_bundle_that_was_there_is_named(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(export.bundle, "verify", lambda *args: FIGURES)
+    for version in ("1", "2"):
+        given = ["--canvases", "64x96", "--version", version]
+        assert call(tiny_checkpoint, "--out", tmp_path / "bundle", *given) == 0
+    assert f"replaced tiny 1 (tiny-fp32.onnx) in {tmp_path / 'bundle'}\n" in capsys.readouterr().err
+
+
+FIGURES = {"detections": 1, "unmatched_share": 0.0, "worst_box_px": 0.0, "worst_score": 0.0}
 
 
 @pytest.mark.usefixtures("ready_graphs")
