@@ -23,8 +23,9 @@ from model.geometry import LEVELS
 class StageBounds(NamedTuple):
     """What a precision may change in the network's outputs, as shares of their spread.
 
-    The spread is the standard deviation of the eager model's values on the level. `worst`: of any
-    value; `mean`: on average. `candidates`: what share of them may be on one side alone.
+    The spread is the standard deviation of the eager model's values on the level where it is most:
+    where nothing of a size is ever seen, its level hardly varies, and that is no reason to hold it to
+    more. `worst`: of any value; `mean`: on average. `candidates`: what share of them may be on one side alone.
     """
 
     worst: float
@@ -94,10 +95,6 @@ class Departure:
         """The average difference."""
         return self.total / max(1, self.count)
 
-    def of_spread(self, value: float) -> float:
-        """A difference as a share of the spread; infinite where nothing should differ at all."""
-        return value / self.spread if self.spread else np.inf if value else 0.0
-
 
 @dataclass
 class StageTally:
@@ -142,13 +139,15 @@ class StageTally:
         """In the order of the graph, so that the first one past its bound is where it departs."""
         bounds = STAGE_BOUNDS[self.precision]
         figures = []
-        for name, part in self.departures.items():
-            stage = told(name)
-            worst, mean = part.of_spread(part.worst), part.of_spread(part.mean)
-            figures += [
-                Figure(stage, "worst_of_spread", worst, bounds.worst),
-                Figure(stage, "mean_of_spread", mean, bounds.mean),
-            ]
+        for names in (LOGITS, DELTAS):
+            parts = {name: self.departures[name] for name in names if name in self.departures}
+            spread = max((part.spread for part in parts.values()), default=0.0)
+            for name, part in parts.items():
+                worst, mean = share_of(part.worst, spread), share_of(part.mean, spread)
+                figures += [
+                    Figure(told(name), "worst_of_spread", worst, bounds.worst),
+                    Figure(told(name), "mean_of_spread", mean, bounds.mean),
+                ]
         if self.candidates.images:
             figures += self.candidates.figures("candidates")
         return figures
@@ -162,6 +161,11 @@ class StageTally:
         if self.candidates.images:
             report["candidates"] = self.candidates.report()
         return report
+
+
+def share_of(value: float, spread: float) -> float:
+    """A difference as a share of a spread; infinite where nothing should differ at all."""
+    return value / spread if spread else np.inf if value else 0.0
 
 
 def stages_in(proto: onnx.ModelProto) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from export.audit import GraphAudit
 from export.contract import DELTAS, LOGITS
 from export.figures import Figure
-from export.stages import told
+from export.stages import share_of, told
 
 WIDTH = 14
 """Of the first column."""
@@ -44,14 +44,16 @@ def table(audit: GraphAudit) -> str:
 
 
 def _stage_lines(stages: dict[str, Any], past: set[str]) -> Iterator[str]:
-    shown = [name for name in (*LOGITS, *DELTAS) if name in stages]
-    if shown:
-        yield _row("", "worst", "mean", "spread", "worst/spread", "mean/spread")
-    for name in shown:
-        worst, mean, spread = (stages[name][key] for key in ("worst", "mean", "spread"))
-        shares = (f"{value / spread:.2g}" if spread else "-" for value in (worst, mean))
-        row = _row(told(name), f"{worst:.2g}", f"{mean:.2g}", f"{spread:.2g}", *shares)
-        yield row + _mark(told(name), past)
+    if not stages.keys().isdisjoint((*LOGITS, *DELTAS)):
+        yield _row("", "worst", "mean", "spread", "worst/most", "mean/most")
+    for names in (LOGITS, DELTAS):
+        shown = [name for name in names if name in stages]
+        most = max((stages[name]["spread"] for name in shown), default=0.0)
+        for name in shown:
+            worst, mean, spread = (stages[name][key] for key in ("worst", "mean", "spread"))
+            shares = (f"{share_of(value, most):.2g}" for value in (worst, mean))
+            row = _row(told(name), f"{worst:.2g}", f"{mean:.2g}", f"{spread:.2g}", *shares)
+            yield row + _mark(told(name), past)
 
 
 def _list_lines(lists: dict[str, dict[str, Any]], past: set[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from export.figures import Figure, first_past
-from export.stages import Departure, Stages, stages_in, told
+from export.stages import Departure, Stages, share_of, stages_in, told
 
 
 def test_departure_is_the_worst_and_the_mean_over_pictures() -> None:
@@ -17,7 +17,6 @@ def test_departure_is_the_worst_and_the_mean_over_pictures() -> None:
     part.add(np.float32([0, 2]), np.float32([0, 3]))
     part.add(np.float32([0, 4]), np.float32([0, 4]))
     assert (part.worst, part.mean, part.spread) == (1.0, 0.25, 2.0)
-    assert part.of_spread(part.worst) == 0.5
 
 
 def test_what_storing_a_value_moves_it_by_counts_for_nothing() -> None:
@@ -39,11 +38,9 @@ def test_nan_is_never_forgotten(order: tuple[float, float], rounding: float) -> 
 
 
 def test_value_that_should_not_vary_must_be_equal() -> None:
-    part = Departure()
-    part.add(np.float32([3, 3]), np.float32([3, 3]))
-    assert part.of_spread(part.worst) == 0
-    part.add(np.float32([3, 3]), np.float32([3, 3.1]))
-    assert part.of_spread(part.worst) == math.inf
+    assert share_of(0.0, 0.0) == 0
+    assert share_of(0.1, 0.0) == math.inf
+    assert share_of(0.1, 0.2) == 0.5
 
 
 def test_graph_without_named_stages_is_told_from_one_with_them() -> None:
