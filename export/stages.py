@@ -24,8 +24,8 @@ class StageBounds(NamedTuple):
     """What a precision may change in the network's outputs, as shares of their spread.
 
     The spread is the standard deviation of the eager model's values on the level where it is most:
-    where nothing of a size is ever seen, its level hardly varies, and that is no reason to hold it to
-    more. `worst`: of any value; `mean`: on average. `candidates`: what share of them may be on one side alone.
+    a level that never sees an object hardly varies, and need not be more exact for that. `worst`:
+    of any value; `mean`: on average. `candidates`: what share of them may be on one side alone.
     """
 
     worst: float
