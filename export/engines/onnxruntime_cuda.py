@@ -60,6 +60,12 @@ class OnnxRuntimeCudaSession:
 
     def __init__(self, bundle: Bundle, precision: Precision | None, device: Device) -> None:
         graph = bundle.manifest.graph_of(precision, "tensor")
+        if graph.precision == "fp8":
+            # Its optimizer (1.32) drops the Relu in front of an 8-bit float, without a word.
+            raise BundleError(
+                f"{graph.file}: ONNX Runtime computes fp8 graphs wrongly; serve it by engine "
+                "tensorrt, or another precision"
+            )
         _check_provider()
         try:
             self._session = _load(bundle, graph, device, capture=True)

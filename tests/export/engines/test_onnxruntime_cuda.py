@@ -222,6 +222,15 @@ def test_session_is_of_the_tensor_graph(bundle: Bundle, machine: Machine) -> Non
     assert options["use_tf32"] == "0"
 
 
+def test_fp8_is_refused(bundle: Bundle, machine: Machine) -> None:
+    (tensor,) = (g for g in bundle.manifest.graphs if g.flavour == "tensor")
+    graphs = [tensor.model_copy(update={"precision": "fp8"})]
+    eight = Bundle(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
+    with pytest.raises(BundleError, match="ONNX Runtime computes fp8 graphs wrongly"):
+        opened(eight)
+    assert not machine.sessions
+
+
 def test_run_follows_pictures_sizes_and_thresholds(bundle: Bundle, machine: Machine) -> None:
     session = opened(bundle)
     (found,) = session.run(picture(204), np.array([[60, 50]]), 0.05, 0.5)
