@@ -9,11 +9,11 @@ from typing import Any, TypeVar, get_args
 
 import onnx
 
-from export.calibration import Feed
+from export.calibration import calibration_feeds
 from export.draft import draft_facts
 from export.engines.golden import golden_of
 from export.folder import whole_bundle
-from export.inputs import Placed, comparison_batches, pictures_of, placed
+from export.inputs import Placed, comparison_batches
 from export.lint import MOST_TOP_K, faults_of
 from export.manifest import (
     METADATA_KEY,
@@ -177,7 +177,7 @@ def _protos(
         if precision == "int8":
             assert rule.calibration is not None
             say(f"quantizing on pictures of {rule.calibration}")
-            feeds = _calibration(rule.calibration, draft)
+            feeds = calibration_feeds(rule.calibration, draft, CALIBRATION_PICTURES)
             made[precision] = quantized(made["fp32"], feeds, flavour)
         else:
             model = checkpoint.build()
@@ -212,13 +212,6 @@ def _check_ap(by_precision: dict[str, Any], scale: int) -> None:
                 f"{precision} loses {drop:.4f} AP against fp32 ({reference}) at scale {scale}; "
                 f"accepted is {MAX_AP_DROP}"
             )
-
-
-def _calibration(folder: Path, draft: Manifest) -> Iterator[Feed]:
-    canvases = draft.canvases_by_scale
-    for number, picture in enumerate(pictures_of(folder, CALIBRATION_PICTURES)):
-        scale = draft.scales[number % len(draft.scales)]
-        yield placed(picture, scale, canvases[scale]).feed
 
 
 def precisions_of(text: str) -> list[Precision]:

@@ -10,8 +10,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from export.contract import OUTPUTS
+from export.engines.graph_values import detections_in, feed_for, settled_detections
 from export.engines.session import Detections
-from export.engines.tensor_outputs import detections_of
 from export.manifest import BundleError, Flavour
 
 
@@ -34,21 +34,12 @@ class PlainSession:
         iou_threshold: float,
     ) -> list[Detections]:
         """See `export.engines.session.Session.run`."""
-        feed = {
-            "images": images,
-            "image_sizes": image_sizes,
-            "score_threshold": np.array([score_threshold], np.float32),
-            "iou_threshold": np.array([iou_threshold], np.float32),
-        }
+        feed = feed_for(images, image_sizes, score_threshold, iou_threshold)
         found = self._session.run(list(OUTPUTS[self.flavour]), feed)
         if self.flavour == "tensor":
             most = found[1].shape[1]
-            return detections_of(found[:5], lambda: found[5:], iou_threshold, most)
-        counts, boxes, scores, classes = found
-        return [
-            Detections(boxes[i, :n], scores[i, :n], classes[i, :n].astype(np.int64))
-            for i, n in enumerate(counts.tolist())
-        ]
+            return settled_detections(found[:5], lambda: found[5:], iou_threshold, most)
+        return detections_in(found)
 
 
 def session_of(graph: bytes) -> Any:

@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from tqdm import tqdm
 
-from export.manifest import read_bundle
+from export.manifest import Precision, read_bundle
 from export.measure import Found, Progress, Server, detections_of_graph
 from export.plain_session import PlainSession
 from model.checkpoint import load_checkpoint
@@ -59,9 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", type=int, help="shorter side in pixels (default: the subject's own)"
     )
-    parser.add_argument(
-        "--precision", choices=["fp32", "fp16", "int8"], help="which graph of a bundle"
-    )
+    parser.add_argument("--precision", choices=get_args(Precision), help="which graph of a bundle")
     parser.add_argument(
         "--device",
         default="auto",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from export.engines.overlap import iou_of
 from export.engines.session import Detections
 
 
@@ -26,15 +26,6 @@ def exact_nms(candidates: Detections, iou_threshold: float, max_detections: int)
             kept.append(best)
             rest = order[place + 1 :]
             rest = rest[free[rest] & (classes[rest] == classes[best])]
-            free[rest] = ~(_iou_of(boxes[best], boxes[rest]) > np.float32(iou_threshold))
+            iou = iou_of(boxes[best], boxes[rest], np.float32)
+            free[rest] = ~(iou > np.float32(iou_threshold))
     return Detections(boxes[kept], scores[kept], classes[kept])
-
-
-def _iou_of(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of a box [4] with others [N, 4] -> [N]; all have an area."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    intersection = np.clip(sides, 0, None).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + areas - intersection
-    iou: NDArray[np.float32] = intersection / union
-    return iou

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from export.contract import CANDIDATES, DETECTIONS
 from export.engines.device import Device
+from export.engines.graph_values import feed_for, settled_detections
 from export.engines.onnxruntime_session import ERRORS_ONLY, load_graph
 from export.engines.session import Detections, SessionError
-from export.engines.tensor_outputs import detections_of
 from export.manifest import Bundle, BundleError, Graph, Precision
 from model.errors import InputError
 
@@ -90,12 +90,7 @@ class OnnxRuntimeCudaSession:
         iou_threshold: float,
     ) -> list[Detections]:
         """See `Session.run`."""
-        feed: dict[str, NDArray[Any]] = {
-            "images": images,
-            "image_sizes": image_sizes,
-            "score_threshold": np.array([score_threshold], np.float32),
-            "iou_threshold": np.array([iou_threshold], np.float32),
-        }
+        feed = feed_for(images, image_sizes, score_threshold, iou_threshold)
         try:
             binding = self._bindings.get(images.shape)
             if binding is None:
@@ -105,7 +100,7 @@ class OnnxRuntimeCudaSession:
             found = [binding.output(name) for name in (*DETECTIONS, "converged")]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise SessionError("ONNX Runtime failed on a batch") from error
-        return detections_of(
+        return settled_detections(
             found,
             lambda: [binding.output(name) for name in CANDIDATES],
             iou_threshold,

@@ -10,14 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.engines.session import (
-    INPUTS,
-    OUTPUTS,
-    Detections,
-    Session,
-    SessionError,
-    SessionRule,
-)
+from export.contract import DETECTIONS, INPUTS
+from export.engines.graph_values import detections_in, feed_for
+from export.engines.session import Detections, Session, SessionError, SessionRule
 from export.manifest import Bundle, BundleError, Graph, Precision, read_bundle
 
 logger = logging.getLogger(__name__)
@@ -68,7 +63,7 @@ def load_graph(
     given = [*session.get_inputs(), *session.get_overridable_initializers()]
     for role, wanted, found in (
         ("inputs", INPUTS, {tensor.name for tensor in given}),
-        ("outputs", OUTPUTS, {tensor.name for tensor in session.get_outputs()}),
+        ("outputs", DETECTIONS, {tensor.name for tensor in session.get_outputs()}),
     ):
         missing = [name for name in wanted if name not in found]
         if missing:
@@ -103,17 +98,8 @@ class OnnxRuntimeSession:
         iou_threshold: float,
     ) -> list[Detections]:
         """See `Session.run`."""
-        feed = {
-            "images": images,
-            "image_sizes": image_sizes,
-            "score_threshold": np.array([score_threshold], np.float32),
-            "iou_threshold": np.array([iou_threshold], np.float32),
-        }
+        feed = feed_for(images, image_sizes, score_threshold, iou_threshold)
         try:
-            counts, boxes, scores, classes = self._session.run(OUTPUTS, feed)
+            return detections_in(self._session.run(DETECTIONS, feed))
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise SessionError("ONNX Runtime failed on a batch") from error
-        return [
-            Detections(boxes[i, :n], scores[i, :n], classes[i, :n].astype(np.int64))
-            for i, n in enumerate(counts.tolist())
-        ]

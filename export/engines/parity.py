@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from export.engines.overlap import iou_of
 from export.engines.session import Detections
 from export.figures import Figure, first_past
 from export.manifest import Precision, Thresholds
@@ -193,18 +194,6 @@ def counterparts_of(expected: Detections, found: Detections, bounds: Bounds) -> 
             free[rows[best]] = False
             pairs.append((row, int(rows[best])))
     return np.array(pairs, np.int64).reshape(-1, 2)
-
-
-def iou_of(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of xyxy boxes: [4] and [N, 4] -> [N]; 0 where both areas are 0."""
-    a, b = box.astype(np.float64), boxes.astype(np.float64)
-    sides = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0.0, None)
-    intersection = sides.prod(axis=1)
-    union = (a[2:] - a[:2]).prod() + (b[:, 2:] - b[:, :2]).prod(axis=1) - intersection
-    overlap = np.zeros_like(union)
-    np.divide(intersection, union, out=overlap, where=union > 0)
-    shares: NDArray[np.float64] = overlap
-    return shares
 
 
 @dataclass

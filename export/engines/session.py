@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from export.engines.device import Device
 from export.manifest import Manifest, Precision
 
-INPUTS = ("images", "image_sizes", "score_threshold", "iou_threshold")
-OUTPUTS = ("num_detections", "boxes", "scores", "classes")
-
 
 @dataclass(frozen=True)
 class SessionRule:

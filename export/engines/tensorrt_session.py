@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.contract import CANDIDATES, DETECTIONS, INPUTS, OUTPUTS
+from export.engines.graph_values import settled_detections
 from export.engines.session import (
     Detections,
     DeviceFault,
@@ -21,7 +22,6 @@ from export.engines.session import (
     SessionError,
     SessionRule,
 )
-from export.engines.tensor_outputs import detections_of
 from export.engines.tensorrt_api import TensorRT, last_error, load_tensorrt, log_of
 from export.engines.tensorrt_classes import ICudaEngine, IExecutionContext
 from export.engines.tensorrt_cuda import OUT_OF_MEMORY, STICKY, Cuda, CudaError, open_cuda
@@ -193,7 +193,7 @@ class TensorRTSession:
             else:
                 self._cuda.launch(program.graph, self._stream)
             self._cuda.synchronize(self._stream)
-            found = detections_of(
+            found = settled_detections(
                 [program.outputs[name] for name in DOWNLOADED],
                 lambda: self._candidates(program),
                 iou_threshold,

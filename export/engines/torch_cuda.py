@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export.engines.device import Device
+from export.engines.graph_values import settled_detections
 from export.engines.session import Detections, SessionError
-from export.engines.tensor_outputs import detections_of
 from export.manifest import Manifest, Precision
 from export.view import ExportedView
 from model.retinanet import RetinaNet
@@ -182,7 +182,7 @@ class TorchCudaSession:
                     shape = _Shape(self._view, self._gpu, inputs)
                     self._shapes[images.shape] = shape
                 found = shape.run(inputs)
-                return detections_of(
+                return settled_detections(
                     found,
                     shape.candidates,
                     iou_threshold,

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.contract import CANDIDATES
-from export.engines.onnxruntime_session import ERRORS_ONLY
+from export.engines.onnxruntime_session import session_options
 
 RUNS = 5
 WARM_UP_RUNS = 2
@@ -45,7 +45,7 @@ def stage_shares(
     """
     with tempfile.TemporaryDirectory() as folder:
         rewritten = Path(folder) / "rewritten.onnx"
-        settings = _settings(threads)
+        settings = session_options(threads)
         settings.optimized_model_filepath = str(rewritten)
         feed = {"images": images, "image_sizes": image_sizes}
         events = _profile(graph, settings, feed, WARM_UP_RUNS + RUNS)
@@ -65,7 +65,7 @@ def flops_of(
     From the shapes that ONNX Runtime saw when it ran the graph as it is, nothing rewritten: as
     logical as the file's, and dynamic sizes are known.
     """
-    settings = _settings(threads)
+    settings = session_options(threads)
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     events = _profile(graph, settings, {"images": images, "image_sizes": image_sizes}, runs=1)
     return sum(_convolution_flops(e["args"]) for e in _kernels(events))
@@ -176,14 +176,6 @@ def _kernels(events: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
         for event in events
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
     )
-
-
-def _settings(threads: int) -> Any:
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = ERRORS_ONLY
-    return settings
 
 
 def _profile(graph: Path, settings: Any, feed: dict[str, Any], runs: int) -> Events:

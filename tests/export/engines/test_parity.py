@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.engines.parity import BOUNDS, Differences, Evidence, compared, iou_of
+from export.engines.overlap import iou_of
+from export.engines.parity import BOUNDS, Differences, Evidence, compared
 from export.engines.session import Detections
 from export.manifest import Thresholds
 from model.postprocess import class_wise_nms

@@ -409,7 +409,8 @@ def test_the_fake_shows_garbage_to_who_does_not_wait(
 ) -> None:
     seen: list[np.ndarray] = []
     monkeypatch.setattr(
-        "export.engines.tensorrt_session.detections_of", lambda found, *rest: seen.append(found[0])
+        "export.engines.tensorrt_session.settled_detections",
+        lambda found, *rest: seen.append(found[0]),
     )
     monkeypatch.setattr(cuda, "synchronize", lambda stream: None)
     session.run(*images("32x64", (2, 1, 0)), 0.25, 0.5)
