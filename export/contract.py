@@ -12,6 +12,9 @@ OPTIONAL_INPUTS: Final = ("score_threshold", "iou_threshold", "max_detections")
 
 INPUTS: Final = ("images", "image_sizes", *OPTIONAL_INPUTS)
 
+FED: Final = ("images", "image_sizes", "score_threshold", "iou_threshold")
+"""What ONNX Runtime is given in every run; the cap on detections stays the manifest's."""
+
 DETECTIONS: Final = ("num_detections", "boxes", "scores", "classes")
 CANDIDATES: Final = ("candidate_boxes", "candidate_scores", "candidate_classes")
 

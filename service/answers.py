@@ -19,6 +19,7 @@ from service.errors import Malformed, Problem
 from service.images import read_upright
 from service.payloads import pictures_of
 from service.runtime import Runtime
+from service.served import ServedModel
 from service.stages import StageClock
 
 PictureType = Literal["png", "jpeg"]
@@ -49,6 +50,7 @@ def wanted_picture(accept: str | None) -> PictureType | None:
 
 async def answer(
     runtime: Runtime,
+    model: ServedModel,
     context: RequestContext,
     content_type: str | None,
     body: bytes,
@@ -65,12 +67,12 @@ async def answer(
     if len(pictures) > 1:
         if picture:
             raise Malformed("Accept asks for a picture, which answers one image, not several")
-        results = await _several(runtime, context, pictures, options, deadline)
+        results = await _several(runtime, model, context, pictures, options, deadline)
         return _json({"results": results}, context.stages)
-    found, size = await detect(runtime, pictures[0], options, context.stages, deadline)
+    found, size = await detect(runtime, model, pictures[0], options, context.stages, deadline)
     if picture is None:
         timings = context.stages.timings_ms()
-        return _json(result_of(found, size, options, runtime.manifest, timings), context.stages)
+        return _json(result_of(found, size, options, model.manifest, timings), context.stages)
     # Decoded once more rather than kept: a queue full of decoded pictures has no bound.
     drawn = await in_pool(
         runtime.decoders,
@@ -78,7 +80,7 @@ async def answer(
         pictures[0],
         runtime.settings.max_image_pixels,
         found,
-        runtime.manifest.classes,
+        model.manifest.classes,
         picture,
     )
     return Response(drawn, 200, _server_timing(context.stages), f"image/{picture}")
@@ -86,6 +88,7 @@ async def answer(
 
 async def _several(
     runtime: Runtime,
+    model: ServedModel,
     context: RequestContext,
     pictures: list[bytes],
     options: Options,
@@ -98,8 +101,8 @@ async def _several(
         nonlocal last
         stages = context.stages.fork()
         try:
-            found, size = await detect(runtime, data, options, stages, deadline)
-            return result_of(found, size, options, runtime.manifest, stages.timings_ms())
+            found, size = await detect(runtime, model, data, options, stages, deadline)
+            return result_of(found, size, options, model.manifest, stages.timings_ms())
         except Problem as problem:
             return {"problem": problem.body(context.path, context.id)}
         finally:

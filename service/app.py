@@ -46,7 +46,7 @@ def create_app(
 
     app = FastAPI(
         title="retinaserve",
-        summary=f"Object detection with {runtime.manifest.name} {runtime.manifest.version}",
+        summary=f"Object detection with {session.manifest.name} {session.manifest.version}",
         lifespan=lifespan,
         redirect_slashes=False,
         redoc_url=None,

@@ -118,9 +118,14 @@ class Batcher:
         """How long the oldest entry has been queued; 0 if none is."""
         return self._schedule.oldest_age_s(self._clock())
 
+    @property
+    def wait_s(self) -> float:
+        """How long what waits now will take, by the measured rate."""
+        return self.rate.wait_s(self.waiting)
+
     def retry_after_s(self) -> int:
-        """Whole seconds until what waits now is done, by the measured rate; 1 to 60."""
-        return min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.rate.wait_s(self.waiting))))
+        """Whole seconds until what waits now is done; 1 to 60."""
+        return min(MAX_RETRY_AFTER_S, max(1, math.ceil(self.wait_s)))
 
     def check_room(self) -> None:
         """Raises QueueFull or Draining where an image that came now would be refused."""

@@ -13,6 +13,7 @@ from service.errors import Problem
 from service.images import prepare_image
 from service.metrics import outcome_of
 from service.runtime import Runtime
+from service.served import ServedModel
 from service.stages import StageClock
 
 P = ParamSpec("P")
@@ -32,12 +33,17 @@ class Found(NamedTuple):
 
 
 async def detect(
-    runtime: Runtime, data: bytes, options: Options, stages: StageClock, deadline: float | None
+    runtime: Runtime,
+    model: ServedModel,
+    data: bytes,
+    options: Options,
+    stages: StageClock,
+    deadline: float | None,
 ) -> Found:
-    """The detections of one picture, counted by outcome; raises a Problem."""
+    """What a model detects in one picture, counted by outcome; raises a Problem."""
     status = CLIENT_LEFT
     try:
-        found = await _detect(runtime, data, options, stages, deadline)
+        found = await _detect(runtime, model, data, options, stages, deadline)
         status = 200
         return found
     except Problem as problem:
@@ -55,10 +61,15 @@ async def detect(
 
 
 async def _detect(
-    runtime: Runtime, data: bytes, options: Options, stages: StageClock, deadline: float | None
+    runtime: Runtime,
+    model: ServedModel,
+    data: bytes,
+    options: Options,
+    stages: StageClock,
+    deadline: float | None,
 ) -> Found:
-    manifest, metrics = runtime.manifest, runtime.metrics
-    with runtime.batcher.admit():
+    manifest, metrics = model.manifest, runtime.metrics
+    with model.batcher.admit():
         stages.enter("decode")
         image, place = await in_pool(
             runtime.decoders,
@@ -70,7 +81,7 @@ async def _detect(
         )
         stages.enter("queue")
         thresholds = options.engine_thresholds(manifest)
-        answer = await runtime.batcher.submit(image, place.resized, thresholds, deadline)
+        answer = await model.batcher.submit(image, place.resized, thresholds, deadline)
         stages.enter("inference", at=answer.dispatched_at)
         stages.enter("postprocess")
         found = finish(answer.detections, place, options)

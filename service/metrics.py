@@ -86,15 +86,15 @@ class Metrics:
         info = self._gauge("model_info", "What is served", "name", "version", "engine", "precision")
         info.labels(manifest.name, manifest.version, engine, precision).set(1)
 
-    def watch(self, batcher: Batcher, latency_target_s: float) -> None:
-        """Has the gauges read the batcher at every scrape."""
+    def watch(self, batcher: Callable[[], Batcher], latency_target_s: float) -> None:
+        """Has the gauges read the batcher of that moment at every scrape."""
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "queue_depth": ("Images in the queues", lambda: batcher.queued),
-            "queue_oldest_age_seconds": ("Age of the oldest", lambda: batcher.oldest_age_s),
-            "inflight_batches": ("Batches in the engine", lambda: batcher.running),
+            "queue_depth": ("Images in the queues", lambda: batcher().queued),
+            "queue_oldest_age_seconds": ("Age of the oldest", lambda: batcher().oldest_age_s),
+            "inflight_batches": ("Batches in the engine", lambda: batcher().running),
             "saturation_ratio": (
                 "Predicted wait / target: scale out above 1",
-                lambda: batcher.rate.wait_s(batcher.waiting) / latency_target_s,
+                lambda: batcher().wait_s / latency_target_s,
             ),
         }
         for name, (text, read) in gauges.items():

@@ -49,25 +49,27 @@ async def detect_route(request: Request, query: Annotated[DetectQuery, Query()])
     """Detects in whatever pictures the body holds."""
     runtime, context = _runtime(request), context_of(request.scope)
     check_key(request, runtime)
-    runtime.check_serving()
-    runtime.batcher.check_room()  # a refusal need not wait for the upload
-    options = query.options(runtime.manifest)
+    runtime.model.check_serving()
+    runtime.model.batcher.check_room()  # a refusal need not wait for the upload
+    query.options(runtime.model.manifest)
     picture = wanted_picture(request.headers.get("accept"))
     async with _within(query.timeout_ms):
         body = await _body(request, runtime)
         deadline = None
         if query.timeout_ms is not None:
             deadline = context.stages.started_at + query.timeout_ms / 1e3
+        model = runtime.model  # once, now: it may be another than before the upload
+        options = query.options(model.manifest)
         content_type = request.headers.get("content-type")
-        answering = answer(runtime, context, content_type, body, options, picture, deadline)
+        answering = answer(runtime, model, context, content_type, body, options, picture, deadline)
         return await unless_client_leaves(request.receive, answering)
 
 
 @router.get("/v1/models", summary="What is served", response_model=Models)
 async def models_route(request: Request) -> Models:
     """The model's facts out of its manifest."""
-    runtime = _runtime(request)
-    manifest, session = runtime.manifest, runtime.session
+    served = _runtime(request).model
+    manifest, session = served.manifest, served.session
     model = ModelDescription(
         name=manifest.name,
         version=manifest.version,

@@ -81,6 +81,7 @@ class OnnxRuntimeCudaSession:
         self.engine = f"onnxruntime-{ort.__version__}-cuda"
         self.precision: Precision = graph.precision
         self.parity = graph.parity
+        self.max_batch: int | None = None
 
     def run(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.contract import DETECTIONS, INPUTS
+from export.contract import DETECTIONS, FED
 from export.engines.graph_values import detections_in, feed_for
 from export.engines.session import Detections, Session, SessionError, SessionRule
 from export.manifest import Bundle, BundleError, Graph, Precision, read_bundle
@@ -62,7 +62,7 @@ def load_graph(
     bundle.manifest.check_facts(session.get_modelmeta().custom_metadata_map, graph)
     given = [*session.get_inputs(), *session.get_overridable_initializers()]
     for role, wanted, found in (
-        ("inputs", INPUTS, {tensor.name for tensor in given}),
+        ("inputs", FED, {tensor.name for tensor in given}),
         ("outputs", DETECTIONS, {tensor.name for tensor in session.get_outputs()}),
     ):
         missing = [name for name in wanted if name not in found]
@@ -89,6 +89,7 @@ class OnnxRuntimeSession:
         self.engine = f"onnxruntime-{ort.__version__}"
         self.precision: Precision = graph.precision
         self.parity = graph.parity
+        self.max_batch: int | None = None
 
     def run(
         self,

@@ -69,6 +69,8 @@ class Session(Protocol):
     engine: str
     """What runs the graph, for people: onnxruntime-1.32.0."""
     precision: Precision
+    max_batch: int | None
+    """Images that one run may hold at most; None: any number."""
     parity: dict[str, Any]
     """What `verify` measured on the graph that runs, as its manifest has it; empty if nothing."""
 

@@ -112,7 +112,8 @@ class TensorRTSession:
         self.engine = f"tensorrt-{trt.__version__}"
         self.precision: Precision = facts.precision
         self.parity = graph.parity
-        self.max_batch = facts.rule.max_batch
+        self._most = facts.rule.max_batch
+        self.max_batch: int | None = self._most
         self._profiles = profiles_of(facts)
         self._trt, self._cuda, self._device = trt, cuda, device
         self._log = log_of(trt)
@@ -153,7 +154,7 @@ class TensorRTSession:
         )
         self._scratch = memory.device(max(1, self._scratch_size))
         largest = max(self._profiles, key=lambda canvas: canvas.height * canvas.width)
-        context = self._context(largest, self.max_batch)
+        context = self._context(largest, self._most)
         self._buffers: dict[str, Buffer] = {}
         for name in (*INPUTS, *OUTPUTS["tensor"]):
             shape = tuple(context.get_tensor_shape(name))
@@ -174,9 +175,9 @@ class TensorRTSession:
         if canvas not in self._profiles:
             held = ", ".join(map(str, self._profiles))
             raise InputError(f"canvas {canvas}: the TensorRT plan has {held}")
-        if not 1 <= batch <= self.max_batch:
+        if not 1 <= batch <= self._most:
             raise InputError(
-                f"batch of {batch}: the TensorRT plan takes 1 to {self.max_batch}; "
+                f"batch of {batch}: the TensorRT plan takes 1 to {self._most}; "
                 "`retinaserve build BUNDLE --max-batch N` builds another"
             )
         with self._failures():

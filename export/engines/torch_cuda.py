@@ -160,6 +160,7 @@ class TorchCudaSession:
         self.engine = f"torch-{torch.__version__}-cuda"
         self.precision: Precision = manifest.graphs[0].precision
         self.parity: dict[str, Any] = {}
+        self.max_batch: int | None = None
 
     def run(
         self,

@@ -111,6 +111,7 @@ class TorchSession:
         self.engine = f"torch-{torch.__version__}"
         self.precision: Precision = manifest.graphs[0].precision
         self.parity: dict[str, Any] = {}
+        self.max_batch: int | None = None
 
     def run(
         self,

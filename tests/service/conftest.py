@@ -42,7 +42,7 @@ def serving() -> Serving:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://server") as client,
         ):
-            await app.state.runtime.warmed.wait()
+            await app.state.runtime.model.warmed.wait()
             yield client
 
     return serve

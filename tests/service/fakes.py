@@ -55,6 +55,7 @@ class FakeSession:
 
     engine = "fake-1"
     precision = "fp32"
+    max_batch = None
 
     def __init__(
         self,

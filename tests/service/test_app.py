@@ -76,14 +76,14 @@ async def test_until_every_shape_has_run_the_server_is_not_ready():
         detect = await asyncio.wait_for(client.post("/v1/detect", content=picture()), 5)
         assert (await client.get("/livez")).status_code == 200
         engine.release_all()
-        await app.state.runtime.warmed.wait()
+        await app.state.runtime.model.warmed.wait()
         assert (await client.get("/readyz")).status_code == 200
     for answer in (ready, detect):
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert answer.headers["retry-after"] == "1"
     assert ready.json()["detail"] == "the engine is warming up: 0 of 6 shapes have run"
     warmed = [(batch[0].key.canvas, len(batch)) for batch in engine.batches]
-    assert warmed == shapes_of(make_manifest(), app.state.runtime.batcher.limits)
+    assert warmed == shapes_of(make_manifest(), app.state.runtime.model.batcher.limits)
     assert [(str(canvas), size) for canvas, size in warmed] == [
         ("64x96", 1), ("64x96", 2), ("128x160", 1), ("128x160", 2), ("160x128", 1), ("160x128", 2),
     ]  # fmt: skip
@@ -133,7 +133,7 @@ async def test_stopping_finishes_what_is_in_flight():
     app = create_app(Settings(max_batch_size=1, decode_threads=1), FakeSession(), engine=engine)
     stack = app.router.lifespan_context(app)
     await stack.__aenter__()
-    await app.state.runtime.warmed.wait()
+    await app.state.runtime.model.warmed.wait()
     engine.hold = True
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client:
         posts = [

@@ -62,7 +62,7 @@ async def server(engine: HeldEngine, **settings) -> AsyncIterator[FastAPI]:
     app = create_app(Settings(**given), FakeSession(), engine=engine)
     engine.hold = False
     async with app.router.lifespan_context(app):
-        await app.state.runtime.warmed.wait()
+        await app.state.runtime.model.warmed.wait()
         engine.batches.clear()
         engine.hold = True
         yield app
@@ -96,7 +96,7 @@ async def test_leaving_during_the_upload_ends_the_request():
 async def test_leaving_while_queued_frees_the_place_before_the_engine_sees_it():
     engine = HeldEngine()
     async with server(engine) as app:
-        batcher = app.state.runtime.batcher
+        batcher = app.state.runtime.model.batcher
         first = Client(app)
         first.body(PNG)
         await engine.begun.wait()
@@ -146,7 +146,7 @@ async def test_leaving_while_waiting_for_a_decode_thread_skips_the_decoding(monk
         await first.done
         assert decoded == [PNG]
         assert first.status == 200
-        assert app.state.runtime.batcher.waiting == 0
+        assert app.state.runtime.model.batcher.waiting == 0
 
 
 async def test_leaving_while_the_engine_runs_answers_nobody_and_harms_nobody():
@@ -182,7 +182,7 @@ async def test_a_full_queue_refuses_before_the_upload():
         first.body(PNG)
         await engine.begun.wait()
         second.body(PNG)
-        while app.state.runtime.batcher.queued < 1:  # noqa: ASYNC110 - set by a thread
+        while app.state.runtime.model.batcher.queued < 1:  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.001)
         third = Client(app)
         await third.done

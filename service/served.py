@@ -1,0 +1,109 @@
+"""One model behind the service: its session, engine and batcher, and its life from warm-up on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from export.engines.session import Session
+from service.batcher import Batcher, BatchReport
+from service.engine import Engine, ThreadEngine
+from service.errors import NotReady
+from service.schedule import Limits
+from service.settings import Settings
+from service.stages import Clock
+from service.warmup import Shape, shapes_of, warm
+
+logger = logging.getLogger(__name__)
+
+SLOW_WARM_UP_S = 2.0
+"""A warm-up that takes longer is worth a line that says what it bought."""
+
+
+class ServedModel:
+    """A session that is warmed, then serves; `engine` replaces the thread that runs it.
+
+    `report` is told of each batch, and whether its shape was one that had not been warmed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        clock: Clock,
+        report: Callable[[BatchReport, bool], None],
+        engine: Engine | None = None,
+    ) -> None:
+        self.session = session
+        self.manifest = session.manifest
+        self.engine = engine or ThreadEngine(session)
+        most = min(settings.max_batch_size, session.max_batch or settings.max_batch_size)
+        limits = Limits(most, settings.max_batch_pixels)
+        self.batcher = Batcher(self.engine, limits, settings.queue_limit, self._observe, clock)
+        self.warmed = asyncio.Event()
+        """Set when the warm-up is over, well or not."""
+        self._clock = clock
+        self._report = report
+        self._phase: Literal["warming", "ready", "failed"] = "warming"
+        self._shapes = shapes_of(self.manifest, limits)
+        self._seen: set[Shape] = set()
+        self._dispatching: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every shape has run and the engine still does."""
+        return self._phase == "ready"
+
+    def check_serving(self) -> None:
+        """Raises NotReady unless requests can be answered."""
+        if self._phase == "warming":
+            done, total = len(self._seen), len(self._shapes)
+            raise NotReady(f"the engine is warming up: {done} of {total} shapes have run", 1)
+        if self._phase == "failed":
+            raise NotReady("the engine does not run; the log says why", 60)
+
+    def start(self) -> None:
+        """Begins to dispatch what is submitted."""
+        self._dispatching = asyncio.create_task(self.batcher.run())
+        self._dispatching.add_done_callback(self._dispatcher_ended)
+
+    async def warm(self) -> None:
+        """Runs every shape once; `ready` then says whether that went well."""
+        began = self._clock()
+        try:
+            for shape in self._shapes:
+                shape_began = self._clock()
+                await warm(self.engine, self.manifest, shape)
+                self._seen.add(shape)
+                self.batcher.rate.observe(shape[1], self._clock() - shape_began)
+        except Exception:
+            logger.exception("the engine failed while warming up")
+            self._phase = "failed"
+            return
+        finally:
+            self.warmed.set()
+        seconds = self._clock() - began
+        if seconds > SLOW_WARM_UP_S:
+            logger.warning(
+                "warming %d shapes took %.1f s; fewer scales or a smaller max_batch_size take less",
+                len(self._shapes),
+                seconds,
+            )
+        self._phase = "ready"
+
+    async def stop(self) -> None:
+        """Finishes what was admitted, then lets go of the engine."""
+        self.batcher.close()
+        if self._dispatching is not None:
+            await asyncio.gather(self._dispatching, return_exceptions=True)
+        self.engine.close()
+
+    def _observe(self, report: BatchReport) -> None:
+        self._report(report, (report.canvas, report.size) not in self._seen)
+
+    def _dispatcher_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("the dispatcher died", exc_info=task.exception())
+            self._phase = "failed"
