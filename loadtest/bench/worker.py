@@ -1,6 +1,6 @@
 """What happens in an engine's own process: it opens the engine, runs batches, and tells the time.
 
-Each function is called by `loadtest.bench.contender` in that process, where one engine is held.
+Each function is called by `loadtest.bench.turns` in that process, where one engine is held.
 """
 
 from __future__ import annotations
