@@ -1,0 +1,69 @@
+"""A server whose engine finds nothing at once: what is left is the service itself.
+
+python -m loadtest.speed.null_server --port 8000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.engines.session import Detections
+from export.manifest import Manifest, Precision, read_bundle
+from service.app import create_app
+from service.cli.serve import welcome
+from service.logs import configure_logs
+from service.server import bind, serve, url_of
+from service.settings import packaged_bundle, read_settings
+
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+class NullSession:
+    """Finds nothing in any image, in no time."""
+
+    engine = "null"
+    precision: Precision = "fp32"
+    max_batch: int | None = None
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.parity: dict[str, Any] = {}
+
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        image_sizes: NDArray[np.int64],
+        score_threshold: float,
+        iou_threshold: float,
+    ) -> list[Detections]:
+        """See `export.engines.session.Session.run`."""
+        return [NOTHING] * len(images)
+
+
+def main() -> int:
+    """Serves until a signal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--log-level", default="warning")
+    args = parser.parse_args()
+    settings = read_settings({"port": args.port, "log_level": args.log_level})
+    configure_logs(settings.log_level)
+    session = NullSession(read_bundle(packaged_bundle()).manifest)
+    with bind(settings.host, settings.port) as listener:
+        line = welcome(url_of(listener), session.manifest, session.precision) + "\n"
+
+        def announce() -> None:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+        serve(create_app(settings, session, on_ready=announce), settings, listener)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
