@@ -9,6 +9,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BUNDLE ?=
+MINUTES ?= 30
 # The tests to run and options for pytest, for example: make test T="tests/model -k anchors"
 T ?=
 
@@ -19,7 +20,7 @@ DEV_EXTRAS := cpu,train,export,loadtest,dev
 BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve example test test-slow check format lock clean
+.PHONY: help serve example test test-slow soak check format lock clean
 
 help:  ## This menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +40,9 @@ test: $(DEV)/.stamp  ## The test suite without the slow tests; T= selects
 
 test-slow: $(DEV)/.stamp  ## The slow tests
 	@exec $(DEV)/bin/python -m pytest -m slow $(T)
+
+soak: $(DEV)/.stamp  ## Mixed load for MINUTES=30: does memory stay, do the counters add up
+	@exec $(DEV)/bin/python -m loadtest.cli.soak --minutes '$(MINUTES)'
 
 check: $(DEV)/.stamp  ## Lint, format, types, import contracts
 	$(DEV)/bin/ruff check .
