@@ -11,8 +11,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.contract import DETECTIONS, FED
+from export.engines.faults import session_error
 from export.engines.graph_values import detections_in, feed_for
-from export.engines.session import Detections, Session, SessionError, SessionRule
+from export.engines.session import Detections, Session, SessionRule
 from export.manifest import Bundle, BundleError, Graph, Precision, read_bundle
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,18 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = ERRORS_ONLY
     # Threads that spin between two batches take the cores that decode the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A block for each shape that has run: memory that no other shape can use, and no faster here.
+    options.enable_mem_pattern = False
+    return options
+
+
+def shrinking() -> ort.RunOptions:
+    """Has a run give back, once it is over, what the arena does not hold weights in.
+
+    For the first run of each shape: a warm-up would leave the memory of the largest behind.
+    """
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
 
 
@@ -90,6 +103,7 @@ class OnnxRuntimeSession:
         self.precision: Precision = graph.precision
         self.parity = graph.parity
         self.max_batch: int | None = None
+        self._seen: set[tuple[int, ...]] = set()
 
     def run(
         self,
@@ -100,7 +114,11 @@ class OnnxRuntimeSession:
     ) -> list[Detections]:
         """See `Session.run`."""
         feed = feed_for(images, image_sizes, score_threshold, iou_threshold)
+        first = images.shape not in self._seen
+        self._seen.add(images.shape)
         try:
-            return detections_in(self._session.run(DETECTIONS, feed))
+            return detections_in(
+                self._session.run(DETECTIONS, feed, shrinking() if first else None)
+            )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise SessionError("ONNX Runtime failed on a batch") from error
+            raise session_error("ONNX Runtime", error) from error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from export.contract import CANDIDATES
 from export.engines.onnxruntime_session import session_options
+from loadtest.bench.stages import Shares, Stage, shares_of
 
 RUNS = 5
 WARM_UP_RUNS = 2
@@ -29,18 +30,17 @@ LAYOUT_ALONE = ("ReorderOutput", "Transpose", "Reshape", "DequantizeLinear")
 
 NMS = "NonMaxSuppression"
 
-Shares = dict[str, float]
 Events = list[dict[str, Any]]
 
 
 def stage_shares(
     graph: Path, images: NDArray[np.uint8], image_sizes: NDArray[np.int64], threads: int
 ) -> Shares:
-    """The share (0..1) of a graph's time in its stages, by ONNX Runtime's own profile.
+    """The shares of a graph's time in its stages, by ONNX Runtime's own profile.
 
-    With onnx installed: trunk (normalisation, backbone, FPN), heads, candidates (top-k, boxes) and
-    nms. Without: network and post-process. The profile is of a session made for it, since profiling
-    slows each node; what counts are the shares.
+    With onnx installed: trunk, heads, candidates and nms. Without: network and candidates+nms. The
+    profile is of a session made for it, since profiling slows each node; what counts are the
+    shares.
     Shapes: images [B, H, W, 3], image_sizes [B, 2].
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,7 @@ def _convolution_flops(facts: dict[str, Any]) -> int:
     return flops
 
 
-def stages_of_nodes(nodes: Sequence[Any]) -> dict[str, str]:
+def stages_of_nodes(nodes: Sequence[Any]) -> dict[str, Stage]:
     """The stage of each node (onnx.NodeProto, in topological order), by what follows from it.
 
     The heads' last convolutions are those that no other follows. A node that leads to several of
@@ -102,10 +102,11 @@ def stages_of_nodes(nodes: Sequence[Any]) -> dict[str, str]:
         last = not found and node.op_type in CONVOLUTIONS
         leads_to[node.name] = frozenset([node.name]) if last else found
     early = _ancestors_of_candidates(nodes)
-    stages: dict[str, str] = {}
+    stages: dict[str, Stage] = {}
     heads_values: set[str] = set()
     for node in nodes:
         count = len(leads_to[node.name])
+        stage: Stage
         if count > 1:
             stage = "trunk"
         elif count == 1 or (
@@ -132,25 +133,20 @@ def _ancestors_of_candidates(nodes: Sequence[Any]) -> set[str]:
     return found
 
 
-def shares_by_stage(events: Iterable[dict[str, Any]], stages: dict[str, str]) -> Shares:
+def shares_by_stage(events: Iterable[dict[str, Any]], stages: dict[str, Stage]) -> Shares:
     """The share of node time in each stage; nodes by name."""
-    spent = dict.fromkeys(("trunk", "heads", "candidates", "nms"), 0.0)
+    spent: Shares = {"trunk": 0.0, "heads": 0.0, "candidates": 0.0, "nms": 0.0}
     for name, (time, _) in _node_times(events).items():
         spent[stages[name]] += time
-    return _shares(spent)
+    return shares_of(spent)
 
 
 def shares_by_rank(events: Iterable[dict[str, Any]]) -> Shares:
     """The share of node time in nodes that touch a map, and in the others."""
-    spent = {"network": 0.0, "post-process": 0.0}
+    spent: Shares = {"network": 0.0, "candidates+nms": 0.0}
     for time, on_map in _node_times(events).values():
-        spent["network" if on_map else "post-process"] += time
-    return _shares(spent)
-
-
-def _shares(spent: dict[str, float]) -> Shares:
-    total = sum(spent.values())
-    return {stage: time / total if total else 0.0 for stage, time in spent.items()}
+        spent["network" if on_map else "candidates+nms"] += time
+    return shares_of(spent)
 
 
 def _node_times(events: Iterable[dict[str, Any]]) -> dict[str, tuple[float, bool]]:

@@ -20,7 +20,13 @@ CANDIDATES_PER_PIXEL = 1000 / (800 * 1088)
 """How many candidates shall pass the threshold: about 1,000 in a picture at the paper's largest
 scale. With the weights that training starts from none does, and NMS has nothing to do."""
 
-SCENE_SEED = 3
+DELTAS_SPREAD = 0.2
+"""Of random weights it is about 10: boxes that far from their anchors are clipped to nothing, and
+NMS has nothing to do either."""
+
+SCENES = 4
+"""Drawn scenes to set the weights by. One alone is too few: in another there may be fifty times as
+many candidates, or none."""
 
 
 def lively_checkpoint(
@@ -28,9 +34,10 @@ def lively_checkpoint(
 ) -> Checkpoint:
     """An untrained detector for measuring: sizes, operators and work of a trained one.
 
-    Convolutions keep their signal's size, frozen norms have the statistics of a drawn scene on
-    `canvas`, and the class prior is such that the usual number of candidates passes the score
-    threshold there. `options`: further fields of `Architecture`.
+    Convolutions keep their signal's size, frozen norms have the statistics of drawn scenes on
+    `canvas`, boxes lie near their anchors, and the class prior is such that the usual number of
+    candidates passes the score threshold in these scenes on average. `options`: further fields of
+    `Architecture`.
     """
     architecture = Architecture(num_classes, backbone, **options)
     with torch.random.fork_rng(devices=[]):
@@ -46,17 +53,22 @@ def lively_checkpoint(
         state={},
         recipe={"name": backbone, "model": {"backbone": backbone}, "train": {"scale": 800}},
     )
-    scene = torch.from_numpy(draw_scene(SCENE_SEED, (canvas.height, canvas.width)).image)[None]
-    pixels = normalise(scene, torch.tensor([list(canvas)]), checkpoint.mean, checkpoint.std)
+    size = (canvas.height, canvas.width)
+    scenes = torch.stack([torch.from_numpy(draw_scene(seed, size).image) for seed in range(SCENES)])
+    sizes = torch.tensor([size] * SCENES)
+    pixels = normalise(scenes, sizes, checkpoint.mean, checkpoint.std)
     hooks = [
         module.register_forward_pre_hook(_take_statistics)
         for module in model.modules()
         if isinstance(module, FrozenBatchNorm2d)
     ]
     with torch.no_grad():
-        logits = torch.cat([level.flatten() for level in model(pixels).logits])
-        wanted = max(1, round(CANDIDATES_PER_PIXEL * canvas.height * canvas.width))
-        _let_pass(model, logits, wanted)
+        predictions = model(pixels)
+        deltas = torch.cat([level.flatten() for level in predictions.deltas])
+        model.box_head.output.weight *= DELTAS_SPREAD / deltas.std()
+        logits = torch.cat([level.flatten() for level in predictions.logits])
+        wanted = round(CANDIDATES_PER_PIXEL * canvas.height * canvas.width)
+        _let_pass(model, logits, max(1, wanted) * SCENES)
     for hook in hooks:
         hook.remove()
     checkpoint.state = model.state_dict()

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from loadtest.bench.paper import DEVICE, TABLE_1E, Point
-from loadtest.bench.table import Row
-from model.errors import InputError
+from loadtest.bench.row import Row
 
 PANEL_INCHES = (5.0, 3.6)
-
-
-def check_matplotlib() -> None:
-    """InputError unless plots can be drawn."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError(
-            "--plot needs matplotlib, which is not installed: "
-            "pip install 'retinaserve[loadtest]' brings it"
-        )
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.engines.device import Device
 from export.engines.registry import ENGINES
 from export.manifest import Manifest, Precision, read_bundle
 from loadtest.bench.worker import EAGER, Contender
 from model.errors import InputError
 
 PRECISIONS_OF_CHECKPOINTS = {"torch": ("fp32", "fp16", "bf16"), EAGER: ("fp32",)}
-MADE_BY = ("torch", "onnx", "onnxscript")
-"""What making a bundle of an architecture needs; the extra `export` brings them."""
 
 
 @dataclass(frozen=True)
@@ -66,38 +62,9 @@ class Subject:
         return None
 
 
-def check_engines(names: Sequence[str], device: str) -> None:
-    """InputError unless each engine is known and has what it needs here."""
-    place = Device.parse(device)
-    place.check()
-    for name in names:
-        if name not in (*ENGINES, EAGER):
-            raise InputError(f"--engines {name}: accepted are {', '.join([*ENGINES, EAGER])}")
-        engine = ENGINES["torch" if name == EAGER else name]
-        if place.kind not in engine.extras:
-            raise InputError(f"--engines {name}: needs a GPU; give --device cuda:0")
-        if name == EAGER and place.kind != "cpu":
-            raise InputError(f"--engines {name}: accepted with --device cpu")
-        _check_installed(f"--engines {name}", engine.package, engine.extras[place.kind])
-
-
 def needs_graphs(engines: Sequence[str]) -> bool:
     """Whether any of the engines runs graphs."""
     return any(name in ENGINES and ENGINES[name].opens == "bundle" for name in engines)
-
-
-def check_makers(option: str) -> None:
-    """InputError unless all that makes graphs is installed."""
-    for package in MADE_BY:
-        _check_installed(option, package, "export")
-
-
-def _check_installed(option: str, package: str, extra: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise InputError(
-            f"{option}: needs {package}, which is not installed: "
-            f"pip install 'retinaserve[{extra}]' brings it"
-        )
 
 
 def subject_of_bundle(path: Path) -> Subject:

@@ -23,6 +23,7 @@ from export.engines.torch_session import (
     network_of,
 )
 from export.manifest import Precision
+from loadtest.bench.stages import Shares, shares_of
 from model.checkpoint import load_checkpoint
 from model.cores import available_cores
 from model.letterbox import Canvas
@@ -53,27 +54,25 @@ def stage_shares(
     network: RetinaNet,
     images: NDArray[np.uint8],
     image_sizes: NDArray[np.int64],
-) -> dict[str, float]:
-    """The share (0..1) of a session's time in trunk (normalisation, backbone, FPN), heads, and
-    post-process; `network` is the one that the session runs.
+) -> Shares:
+    """The shares of a session's time in trunk, heads, and candidates and NMS together.
 
-    Shapes: images [B, H, W, 3], image_sizes [B, 2].
+    `network` is the one that the session runs. Shapes: images [B, H, W, 3], image_sizes [B, 2].
     """
     thresholds = session.manifest.thresholds
-    rows: list[dict[str, float]] = []
+    runs: list[Shares] = []
     with _clock(network) as moments:
         for _ in range(WARM_UP_RUNS + RUNS):
             begin = time.perf_counter()
             session.run(images, image_sizes, thresholds.score_threshold, thresholds.iou_threshold)
             end = time.perf_counter()
-            rows.append(
-                {
-                    "trunk": (moments["fpn"] - begin) / (end - begin),
-                    "heads": (moments["network"] - moments["fpn"]) / (end - begin),
-                    "post-process": (end - moments["network"]) / (end - begin),
-                }
-            )
-    return {stage: statistics.mean(row[stage] for row in rows[WARM_UP_RUNS:]) for stage in rows[0]}
+            spent: Shares = {
+                "trunk": moments["fpn"] - begin,
+                "heads": moments["network"] - moments["fpn"],
+                "candidates+nms": end - moments["network"],
+            }
+            runs.append(shares_of(spent))
+    return {stage: statistics.mean(run[stage] for run in runs[WARM_UP_RUNS:]) for stage in runs[0]}
 
 
 @contextmanager

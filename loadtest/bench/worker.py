@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from export.engines.registry import open_session
 from export.engines.session import Session
 from export.manifest import Precision, read_bundle
-from loadtest.bench.peak import peak_rss_mb
+from loadtest.bench.memory import peak_rss_mb
 from loadtest.bench.prepared import Prepared
+from loadtest.bench.stages import Shares
 from model.cores import available_cores
 from service.detections import Options, finish
 
@@ -39,9 +38,9 @@ class Contender:
 
 
 class Took(NamedTuple):
-    """Milliseconds per image: `graph` in the session, `finish` after it; `found` detections."""
+    """Milliseconds per image in the `session` and in `finish` after it; `found` detections."""
 
-    graph: float
+    session: float
     finish: float
     found: float
 
@@ -91,8 +90,7 @@ def load(prepared: Prepared, batch: int, options: Options) -> None:
 
 def run(number: int) -> Took:
     """Runs the batch with this number."""
-    images, places = _Held.prepared.batch(number, _Held.batch)
-    sizes = np.array([place.resized for place in places], np.int64)
+    images, sizes, places = _Held.prepared.batch(number, _Held.batch)
     thresholds = _Held.options.engine_thresholds(_Held.session.manifest)
     start = time.perf_counter()
     detections = _Held.session.run(images, sizes, *thresholds)
@@ -111,10 +109,9 @@ def memory_mb() -> float | None:
     return peak_rss_mb()
 
 
-def stage_shares() -> dict[str, float]:
+def stage_shares() -> Shares:
     """The share of the session's time in each stage; empty where the engine does not tell."""
-    images, places = _Held.prepared.batch(0, _Held.batch)
-    sizes = np.array([place.resized for place in places], np.int64)
+    images, sizes, _ = _Held.prepared.batch(0, _Held.batch)
     if _Held.network is not None:
         from loadtest.bench.torch_stages import stage_shares as shares_of_network
 
@@ -128,7 +125,7 @@ def stage_shares() -> dict[str, float]:
 
 def flops() -> int | None:
     """Floating point operations for one image of those loaded; None where it can't be told."""
-    images, places = _Held.prepared.batch(0, 1)
+    images, sizes, places = _Held.prepared.batch(0, 1)
     if _Held.network is not None:
         from loadtest.bench.torch_stages import flops_of as flops_of_network
 
@@ -136,7 +133,6 @@ def flops() -> int | None:
     if graph := _graph():
         from loadtest.bench.graph_profile import flops_of as flops_of_graph
 
-        sizes = np.array([places[0].resized], np.int64)
         return flops_of_graph(graph, images, sizes, available_cores())
     return None
 

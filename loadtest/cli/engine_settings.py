@@ -23,7 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime as ort
 
-from export.engines.onnxruntime_session import ERRORS_ONLY, load_graph, session_options
+from export.engines.onnxruntime_session import (
+    ERRORS_ONLY,
+    load_graph,
+    session_options,
+    shrinking,
+)
 from export.manifest import Precision, read_bundle
 from loadtest.bench.prepared import pictures_to_time
 from loadtest.bench.spread import Spread
@@ -46,6 +51,8 @@ class Variant:
 
     change: Callable[[ort.SessionOptions], None] = lambda _: None
     env: dict[str, str] = field(default_factory=dict)
+    shrink: bool = True
+    """Whether a shape's first run gives its memory back, as served."""
 
 
 def _entry(key: str, value: str) -> Callable[[ort.SessionOptions], None]:
@@ -72,10 +79,10 @@ def _exact_arena(options: ort.SessionOptions) -> None:
 VARIANTS: dict[str, Variant] = {
     "as served": Variant(),
     "threads spin": Variant(_entry("session.intra_op.allow_spinning", "1")),
-    "no arena": Variant(_set(enable_cpu_mem_arena=False)),
+    "no arena": Variant(_set(enable_cpu_mem_arena=False), shrink=False),
     "exact arena": Variant(_exact_arena),
-    "no memory pattern": Variant(_set(enable_mem_pattern=False)),
-    "no arena, no pattern": Variant(_set(enable_cpu_mem_arena=False, enable_mem_pattern=False)),
+    "memory pattern": Variant(_set(enable_mem_pattern=True)),
+    "no shrinking": Variant(shrink=False),
     "one malloc arena": Variant(env={"MALLOC_ARENA_MAX": "1"}),
     "dynamic blocks": Variant(_entry("session.dynamic_block_base", "4")),
     "nodes in parallel": Variant(
@@ -115,7 +122,8 @@ def _open(
         for batch in range(1, WARM_BATCH + 1):
             images = np.full((batch, *canvas, 3), 128, np.uint8)
             sizes = np.array([canvas] * batch, np.int64)
-            _Held.session.run(None, {"images": images, "image_sizes": sizes})
+            feed = {"images": images, "image_sizes": sizes}
+            _Held.session.run(None, feed, shrinking() if VARIANTS[name].shrink else None)
     canvas = canvases[held.manifest.default_scale][0]
     noise = np.random.default_rng(0).integers(0, 256, (1, *canvas, 3), np.uint8)
     _Held.feed = {"images": noise, "image_sizes": np.array([canvas], np.int64)}

@@ -78,7 +78,10 @@ def _tables(
         figures["stages"],
         {
             **setting,
-            **{name: partial(_stage, name) for name in ("trunk", "heads", "candidates", "nms")},
+            **{
+                name: partial(_stage, name)
+                for name in ("trunk", "heads", "candidates", "nms", "copies")
+            },
             "post-process": lambda row: _share(row["post_process_share"]),
         },
     )

@@ -19,7 +19,7 @@ from export.engines.session import Detections, Session
 from export.engines.torch_session import DTYPES, network_of
 from export.inputs import Placed
 from export.manifest import Precision, Thresholds
-from export.reference import Reference
+from export.reference import EagerModel
 from export.view import ExportedView
 from loadtest.bench.spread import Spread
 from loadtest.bench.torch_stages import flops_of
@@ -133,10 +133,10 @@ def stages(subject: Subject, canvas: Canvas, batch: int, pace: Pace) -> Row:
 def parity(subject: Subject, precisions: Sequence[Precision], canvas: Canvas) -> list[Row]:
     """Detections of the session in each precision against the eager model and oracle on the CPU."""
     images, sizes = scenes(canvas, DIFFERENT_SCENES)
-    reference = Reference(subject.checkpoint)
+    model = EagerModel(subject.checkpoint)
     thresholds = Thresholds()
     places = [Placed(image, Letterbox(canvas, canvas, canvas)) for image in images]
-    expected = [reference.look(entry).detections(thresholds) for entry in places]
+    expected = [model.look(entry, thresholds).detections for entry in places]
     rows = []
     for precision in precisions:
         session = replace(subject, precision=precision).open(min(canvas))

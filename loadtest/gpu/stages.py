@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from export.engines.device import Device
+from export.engines.torch_cuda import FOUND
 from export.fixpoint_nms import fixpoint_nms
 from export.view import ExportedView
 from loadtest.gpu.clock import Pace, device_ms
@@ -25,6 +26,8 @@ class StageTimes:
     heads: float
     candidates: float
     nms: float
+    copies: float
+    """Of the images to the device and of the detections from it."""
 
     @property
     def post_process(self) -> float:
@@ -59,18 +62,33 @@ def stage_times(
         return view(images, image_sizes, score, iou)
 
     with torch.inference_mode():
+        inputs, outputs = (images, image_sizes), view(images, image_sizes, score, iou)[:FOUND]
+        hosts_in, hosts_out = ([_host(tensor) for tensor in part] for part in (inputs, outputs))
+
+        def copies() -> None:
+            for target, source in zip((*inputs, *hosts_out), (*hosts_in, *outputs), strict=True):
+                target.copy_(source, non_blocking=True)
+
         candidates = view.stages(images, image_sizes, score, iou).candidates
         capture = _capture_on(device)
         trunk_ms, network_ms, whole_ms, nms_ms = (
             device_ms(capture(part), device, pace).median
             for part in (trunk, network, whole, lambda: fixpoint_nms(*candidates, iou))
         )
+        copies_ms = device_ms(copies, device, pace).median
     return StageTimes(
         trunk_ms,
         max(0.0, network_ms - trunk_ms),
         max(0.0, whole_ms - network_ms - nms_ms),
         nms_ms,
+        copies_ms,
     )
+
+
+def _host(like: Tensor) -> Tensor:
+    """A copy in memory of the host, which a GPU copies from and to directly."""
+    copy = like.cpu()
+    return copy.pin_memory() if like.is_cuda else copy.clone()
 
 
 def _capture_on(device: Device) -> Capture:

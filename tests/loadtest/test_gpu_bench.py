@@ -21,6 +21,7 @@ def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:
         ("64x96", 2),
     ]
     assert [row["batch"] for row in figures["stages"]] == [1, 2]
+    assert all(row["ms"]["copies"] > 0 for row in figures["stages"])
     assert figures["mlperf"][0]["images_per_s"] > 0
     (parity,) = figures["parity"]
     assert parity["detections"] > 0
@@ -47,7 +48,7 @@ def test_page_says_what_was_not_measured() -> None:
         "stages": [
             {
                 "model": "resnet50", "canvas": "800x1344", "batch": 1, "precision": "fp16",
-                "ms": {"trunk": 1.5, "heads": 1.0, "candidates": 0.2, "nms": 0.1},
+                "ms": {"trunk": 1.5, "heads": 1.0, "candidates": 0.2, "nms": 0.1, "copies": 0.3},
                 "post_process_share": 0.107,
             }
         ],
@@ -57,7 +58,9 @@ def test_page_says_what_was_not_measured() -> None:
     }  # fmt: skip
     text = page(figures)
     assert text.startswith("# A GPU, 2026-11-22\n\ngpu A GPU, cpu A CPU\n")
-    assert "| resnet50 | 800x1344 | 1 | fp16 | 1.500 | 1.000 | 0.200 | 0.100 | 10.7% |" in text
+    assert (
+        "| resnet50 | 800x1344 | 1 | fp16 | 1.500 | 1.000 | 0.200 | 0.100 | 0.300 | 10.7% |" in text
+    )
     assert text.endswith("## Not measured\n\n* torchvision: not installed\n")
     assert text.count("Not measured.") == 4
 

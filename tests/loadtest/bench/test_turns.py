@@ -38,7 +38,7 @@ def test_order_turns_round_every_second_round_and_warm_up_does_not_count() -> No
     order = [number for _, number in asked[::2]]
     assert order == [-3, -2, -1, 0, 1, 2, 3, 4]
     assert "".join(name for name, _ in asked) == "abbaabbaabbaabba"
-    assert [took.graph for took in times[0]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [took.session for took in times[0]] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert times[0] == times[1]
     assert len(spent) == 8
 

@@ -38,9 +38,10 @@ def test_bench_times_every_scale_precision_and_batch(
         next(row["gflop"] for row in figures["rows"] if row["scale"] == scale) for scale in (64, 96)
     )
     assert large > small > 0
-    assert [(ratio["of"], ratio["to"]) for ratio in figures["ratios"]] == [
-        ("onnxruntime int8", "onnxruntime fp32")
+    assert [(ratio["fast"], ratio["slow"]) for ratio in figures["ratios"]] == [
+        ("onnxruntime fp32", "onnxruntime int8")
     ] * 4
+    assert set(figures["peak_gflop_per_s"]) == {"fp32", "int8"}
     shown = capsys.readouterr().out
     assert figures["cpu"] in shown
     assert (tmp_path / "bench.svg").exists()
@@ -62,8 +63,10 @@ def test_bench_of_a_bundle_needs_neither_torch_nor_onnx(
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "post-process" in done.stdout
-    assert "candidates  " not in done.stdout.split("Medians")[0]
+    tables = done.stdout.split("Medians")[0]
+    assert "candidates+nms" in tables
+    assert "trunk" not in tables
+    assert "of peak" not in tables
 
 
 @pytest.mark.slow
@@ -101,6 +104,7 @@ def test_bench_makes_an_architecture_and_compares_engines(tmp_path: Path) -> Non
             "nothing to measure: onnxruntime fp16: no such graph of flavour cpu; "
             "there are fp32, int8",
         ),
+        (["--engines", ","], "--engines ',': write names, comma separated"),
         (["--classes", "3"], "--classes 3: accepted are numbers from 1, with --arch"),
     ],
 )
