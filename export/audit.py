@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from onnx import numpy_helper
+from tqdm import tqdm
 
-from export.company import ON_CPU
-from export.contract import OPTIONAL_INPUTS
-from export.engines.golden import GoldenError, golden_figures
-from export.engines.parity import BOUNDS, Detector, Differences
+from export.engines.parity import BOUNDS
 from export.engines.registry import open_session
-from export.engines.session import Session
-from export.figures import Figure, first_past
-from export.inputs import Placed, comparison_batches
-from export.lint import faults_of
-from export.manifest import (
-    MANIFEST_FILE,
-    Bundle,
-    BundleError,
-    Flavour,
-    Graph,
-    Precision,
-    Thresholds,
-    write_manifest,
-)
+from export.figures import Figure
+from export.graph_audit import GraphAudit, Opened, audited, open_plainly
+from export.graph_reference import GraphReference
+from export.inputs import comparison_batches
+from export.manifest import Bundle, Flavour, Graph, Manifest, Precision, write_manifest
 from export.measure import measured_ap
-from export.plain_session import PlainSession
-from export.reference import Reference, check_same_model
-from export.stages import Stages, stages_in
-from export.verify import LARGEST_BATCH, comparable, examine, largest_batch_of, run
+from export.reference import EagerModel, Reference, check_same_model
 from model.checkpoint import Checkpoint
 from model.data.records import DataSet
 from model.errors import InputError
@@ -45,7 +28,7 @@ from model.files import sha256_of
 AP_DROP: dict[Precision, float] = {
     "fp32": 0.001, "fp16": 0.005, "bf16": 0.01, "int8": 0.01, "fp8": 0.01,
 }  # fmt: skip
-"""How much AP a graph may lose against the checkpoint, or against the bundle's fp32 graph."""
+"""How much AP a graph may lose against its reference."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +37,11 @@ class Against:
 
     checkpoint: Checkpoint
     path: Path
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """For the manifest."""
+        return {"checkpoint": self.path.name, "sha256": sha256_of(self.path)}
 
 
 @dataclass(frozen=True)
@@ -73,49 +61,31 @@ class AuditRule:
     precision: Precision | None = None
 
 
-@dataclass
-class GraphAudit:
-    """One graph's results: `figures` in the order of the graph, `report` for the manifest."""
-
-    graph: Graph
-    engine: str
-    figures: list[Figure] = field(default_factory=list)
-    report: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def departure(self) -> Figure | None:
-        """The first figure past its bound; None if all are within."""
-        return first_past(self.figures)
-
-
 def audit(bundle: Bundle, rule: AuditRule, say: Callable[[str], None]) -> list[GraphAudit]:
     """The results of every graph, within bounds or not.
 
+    They are compared with the checkpoint; without one with the bundle's most precise graph in plain
+    ONNX Runtime, which is itself compared with its golden record.
     Raises InputError: a bundle whose files are not what it says, or a checkpoint that can't be its
     own.
     """
-    if rule.against:
-        check_same_model(rule.against.checkpoint, rule.against.path.name, bundle.manifest)
-    reference = Reference(rule.against.checkpoint) if rule.against else None
-    batches = list(comparison_batches(bundle.manifest, rule.pictures))
-    audits: list[GraphAudit] = []
-    detectors: list[Detector] = []
-    for result, content, detector in _opened(bundle, rule):
-        say(f"{result.graph.file} on {result.engine}")
-        audits.append(result)
-        detectors.append(detector)
-        _compare_with_record(result, detector, bundle)
-        if reference is not None:
-            _compare_with_model(
-                result, content, detector, reference, batches, bundle, rule.device == "cpu"
-            )
-            result.report["against"] = _identity(rule.against)
-    if reference is None:
-        _compare_with_each_other(audits, detectors, batches, bundle)
+    manifest = bundle.manifest
+    master = None if rule.against else _most_precise(manifest)
+    reference = reference_of(bundle, rule.against)
+    batches = list(comparison_batches(manifest, rule.pictures))
+    pairs = []
+    for opened in _opened(bundle, rule):
+        own = reference if opened.graph != master or rule.engine else None
+        beside = f", beside {own.name}" if own else ""
+        say(f"{opened.graph.file} on {opened.detector.engine}{beside}")
+        result = audited(opened, own, batches, manifest.thresholds, rule.device == "cpu")
+        if rule.against:
+            result.report["against"] = rule.against.identity
+        pairs.append((result, opened))
     if rule.data is not None:
-        _compare_ap(audits, detectors, bundle, rule, rule.data, say)
-    if not any(result.figures for result in audits):
+        _compare_ap(pairs, bundle, rule, rule.data, say)
+    audits = [result for result, _ in pairs]
+    if all(figure.stage == "company" for result in audits for figure in result.figures):
         raise InputError(
             f"{bundle.folder}: nothing to compare its graph with, neither golden record "
             "nor other graph; give --against CKPT"
@@ -143,121 +113,40 @@ def write_results(bundle: Bundle, audits: list[GraphAudit], rule: AuditRule) -> 
     write_manifest(bundle.folder, bundle.manifest.model_copy(update={"graphs": graphs}))
 
 
-def _opened(bundle: Bundle, rule: AuditRule) -> Iterator[tuple[GraphAudit, bytes, Detector]]:
+def reference_of(bundle: Bundle, against: Against | None) -> Reference:
+    """The checkpoint's model, or the bundle's most precise graph.
+
+    InputError for a checkpoint that can't be the bundle's.
+    """
+    if against is None:
+        opened = open_plainly(bundle, _most_precise(bundle.manifest))
+        return GraphReference(opened.content, opened.detector, opened.graph.file)
+    check_same_model(against.checkpoint, against.path.name, bundle.manifest)
+    return EagerModel(against.checkpoint, against.path.name)
+
+
+def _most_precise(manifest: Manifest) -> Graph:
+    """The graph that others are compared with: of one precision, the one for CPUs."""
+    order = list(BOUNDS)
+    return min(manifest.graphs, key=lambda g: (order.index(g.precision), g.flavour != "cpu"))
+
+
+def _opened(bundle: Bundle, rule: AuditRule) -> Iterator[Opened]:
     manifest = bundle.manifest
     if rule.engine is not None:
-        session: Session = open_session(bundle.folder, rule.engine, rule.device, rule.precision)
+        session = open_session(bundle.folder, rule.engine, rule.device, rule.precision)
         flavour: Flavour = "cpu" if rule.device == "cpu" else "tensor"
-        graph = manifest.graph_of(session.precision, flavour)
-        yield GraphAudit(graph, session.engine), b"", session
+        yield Opened(manifest.graph_of(session.precision, flavour), session)
         return
     wanted = [g for g in manifest.graphs if rule.precision in (None, g.precision)]
     if not wanted:
         manifest.graph_of(rule.precision)  # says what there is
     for graph in wanted:
-        content = bundle.graph_path(graph).read_bytes()
-        try:
-            detector = PlainSession(content)
-        except BundleError as error:
-            raise BundleError(f"{bundle.folder / graph.file}: {error}") from None
-        manifest.check_facts(detector.metadata, graph)
-        result = GraphAudit(graph, detector.engine)
-        _check_file(result, content, manifest.thresholds)
-        yield result, content, detector
-
-
-def _check_file(result: GraphAudit, content: bytes, thresholds: Thresholds) -> None:
-    """BundleError for a graph that is not as `export` writes them."""
-    graph, proto = result.graph, onnx.load_from_string(content)
-    constants = {entry.name: entry for entry in proto.graph.initializer}
-    for name in OPTIONAL_INPUTS:
-        if name not in constants:
-            continue
-        held, said = numpy_helper.to_array(constants[name]).item(), getattr(thresholds, name)
-        if np.float32(held) != np.float32(said):
-            raise BundleError(
-                f"{graph.file} has {name} {held:g}, {MANIFEST_FILE} says {said:g}: "
-                "the file was altered; export the bundle again"
-            )
-    if not stages_in(proto):
-        result.notes.append(
-            "no named stages (an older export): detections alone are compared, and the file's "
-            "form is not checked"
-        )
-    elif faults := faults_of(proto, graph.flavour, graph.precision):
-        raise BundleError(f"{graph.file}: {faults[0]}; export the bundle again")
-
-
-def _compare_with_record(result: GraphAudit, detector: Detector, bundle: Bundle) -> None:
-    graph, thresholds = result.graph, bundle.manifest.thresholds
-    try:
-        figures = golden_figures(detector, graph.golden, graph.precision, thresholds)
-    except GoldenError as error:
-        result.notes.append(str(error))
-        return
-    result.figures += figures
-    result.report["golden_record"] = {figure.name: figure.value for figure in figures}
-
-
-def _compare_with_model(
-    result: GraphAudit,
-    content: bytes,
-    detector: Detector,
-    reference: Reference,
-    batches: list[list[Placed]],
-    bundle: Bundle,
-    on_cpu: bool,
-) -> None:
-    graph = result.graph
-    stages = Stages(content) if content else None
-    if stages is None:
-        result.notes.append("an engine shows no stages: detections alone are compared")
-    verdict = examine(
-        detector,
-        stages,
-        reference,
-        batches,
-        graph.precision,
-        bundle.manifest.thresholds,
-        largest_batch_of(graph.flavour) if content else LARGEST_BATCH,
-        ON_CPU if on_cpu else BOUNDS[graph.precision],
-    )
-    # Of one graph, stages come first: the first figure past its bound is where it departs.
-    result.figures = verdict.figures + result.figures
-    result.report |= verdict.report
-
-
-def _compare_with_each_other(
-    audits: list[GraphAudit],
-    detectors: list[Detector],
-    batches: list[list[Placed]],
-    bundle: Bundle,
-) -> None:
-    """Each graph with the most precise one, where the model is not at hand."""
-    order = list(BOUNDS)
-    best = min(range(len(audits)), key=lambda i: order.index(audits[i].graph.precision))
-    master = audits[best].graph
-    thresholds = bundle.manifest.thresholds
-    found = sum(len(one) for one in run(detectors[best], batches[0], thresholds))
-    thresholds = comparable(found, thresholds)
-    for number, (result, detector) in enumerate(zip(audits, detectors, strict=True)):
-        if number == best:
-            continue
-        differences = Differences(BOUNDS[result.graph.precision], thresholds)
-        for batch in batches:
-            for mine, theirs in zip(
-                run(detectors[best], batch, thresholds),
-                run(detector, batch, thresholds),
-                strict=True,
-            ):
-                differences.compare(mine, theirs)
-        result.figures += differences.figures(f"detections beside {master.file}")
-        result.report["beside"] = {"graph": master.file, **differences.report()}
+        yield open_plainly(bundle, graph)
 
 
 def _compare_ap(
-    audits: list[GraphAudit],
-    detectors: list[Detector],
+    pairs: list[tuple[GraphAudit, Opened]],
     bundle: Bundle,
     rule: AuditRule,
     data: DataSet,
@@ -266,35 +155,36 @@ def _compare_ap(
     manifest = bundle.manifest
     scale, classes = manifest.default_scale, tuple(manifest.classes)
     canvases = manifest.canvases_by_scale[scale]
-    name, reference = "", None
+
+    def ap_of(opened: Opened) -> dict[str, Any]:
+        say(f"AP of {opened.graph.file} on {len(data.records)} pictures")
+        return measured_ap(opened.detector, data, classes, scale, canvases, manifest.thresholds)
+
+    master = None
     if rule.against:
         name = rule.against.path.name
         say(f"AP of {name} on {len(data.records)} pictures")
-        found = detect_records(rule.against.checkpoint, data.records, scale, canvases)
-        reference = coco_metrics(data.coco, classes, found)["AP"] or 0.0
-    order = list(BOUNDS)
-    for result, detector in sorted(
-        zip(audits, detectors, strict=True), key=lambda pair: order.index(pair[0].graph.precision)
-    ):
-        graph = result.graph
-        say(f"AP of {graph.file} on {len(data.records)} pictures")
-        metrics = measured_ap(detector, data, classes, scale, canvases, manifest.thresholds)
-        own = metrics["AP"] or 0.0  # None: nothing to find
-        if reference is None:
-            name, reference = graph.file, own
-        drop = Figure(f"AP against {name}", "drop", reference - own, AP_DROP[graph.precision])
-        result.figures.append(drop)
+        with tqdm(total=len(data.records), unit="image", leave=False, disable=None) as bar:
+            found = detect_records(
+                rule.against.checkpoint, data.records, scale, canvases, progress=bar.update
+            )
+        expected = coco_metrics(data.coco, classes, found)
+    else:
+        master = _most_precise(manifest)
+        name, expected = master.file, ap_of(open_plainly(bundle, master))
+    reference = expected["AP"] or 0.0  # None: nothing to find
+    for result, opened in pairs:
+        itself = result.graph == master and rule.engine is None
+        metrics = expected if itself else ap_of(opened)
+        own = metrics["AP"] or 0.0
         result.report["ap"] = {
             "data": Path(data.name).name,
             "images": len(data.records),
             "scale": scale,
             "AP": own,
             "AP50": metrics["AP50"],
-            "of": name,
-            "reference_AP": reference,
         }
-
-
-def _identity(against: Against | None) -> dict[str, str]:
-    assert against is not None
-    return {"checkpoint": against.path.name, "sha256": sha256_of(against.path)}
+        if not itself:
+            result.report["ap"] |= {"of": name, "reference_AP": reference}
+            bound = AP_DROP[result.graph.precision]
+            result.figures.append(Figure(f"AP against {name}", "drop", reference - own, bound))

@@ -11,12 +11,11 @@ import onnx
 
 from export.calibration import calibration_feeds
 from export.draft import draft_facts
-from export.engines.golden import golden_of
 from export.folder import whole_bundle
-from export.inputs import Placed, comparison_batches
+from export.graph_file import file_name, stamped, write_graph
+from export.inputs import comparison_batches
 from export.lint import MOST_TOP_K, faults_of
 from export.manifest import (
-    METADATA_KEY,
     Flavour,
     Graph,
     Manifest,
@@ -29,12 +28,11 @@ from export.measure import measured_ap
 from export.plain_session import PlainSession
 from export.quantize import quantized
 from export.to_onnx import OPSET, to_onnx
-from export.verify import VerificationError, verify
+from export.verify import VerificationError, batches_for, verify
 from export.view import ExportedView
 from model.checkpoint import Checkpoint
 from model.data.records import DataSet
 from model.errors import InputError
-from model.files import sha256_of
 from model.letterbox import Canvas
 
 CALIBRATION_PICTURES = 64
@@ -127,26 +125,16 @@ def _graphs(
     ap: dict[str, Any] = {}
     for flavour in rule.flavours:
         for precision, proto in _protos(checkpoint, draft, rule, flavour, say):
-            onnx.helper.set_model_props(proto, {METADATA_KEY: draft.facts(precision, flavour)})
-            proto.producer_name = "retinaserve"
-            content = proto.SerializeToString()
+            content = stamped(proto, draft, precision, flavour)
             if precision in rule.precisions:
-                file = f"{draft.name}-{precision}{'' if flavour == 'cpu' else f'-{flavour}'}.onnx"
+                file = file_name(draft, precision, flavour)
                 say(f"verifying {file} against the eager model")
                 if faults := faults_of(proto, flavour, precision):
                     raise VerificationError(f"{file}: {'; '.join(faults)}")
-                # The tensor flavour takes its time on a CPU, and has the same network.
-                seen = batches if flavour == "cpu" else [min(batches, key=_size_of)]
-                (folder / file).write_bytes(content)
-                graphs[flavour, precision] = Graph(
-                    file=file,
-                    precision=precision,
-                    flavour=flavour,
-                    sha256=sha256_of(folder / file),
-                    opset=OPSET,
-                    parity=verify(content, checkpoint, seen, precision, draft.thresholds),
-                    golden=golden_of(PlainSession(content), draft),
-                )
+                seen = batches_for(flavour, batches)
+                parity = verify(content, checkpoint, seen, precision, draft.thresholds)
+                graph = write_graph(folder, content, draft, precision, flavour)
+                graphs[flavour, precision] = graph.model_copy(update={"parity": parity})
             if rule.data is not None and flavour == "cpu":
                 ap[precision] = _ap_by_scale(content, rule.data, draft)
     _check_ap(ap, draft.default_scale)
@@ -176,21 +164,16 @@ def _protos(
     for precision in (known for known in PRECISIONS if known in wanted):
         if precision == "int8":
             assert rule.calibration is not None
-            say(f"quantizing on pictures of {rule.calibration}")
+            say(f"making the int8 graph of flavour {flavour}, on pictures of {rule.calibration}")
             feeds = calibration_feeds(rule.calibration, draft, CALIBRATION_PICTURES)
             made[precision] = quantized(made["fp32"], feeds, flavour)
         else:
+            say(f"making the {precision} graph of flavour {flavour}")
             model = checkpoint.build()
             model = model.half() if precision == "fp16" else model
             view = ExportedView(model, draft.mean, draft.std, draft.thresholds, flavour)
             made[precision] = to_onnx(view)
         yield precision, made[precision]
-
-
-def _size_of(batch: Sequence[Placed]) -> int:
-    """The pixels of a batch."""
-    height, width = batch[0].place.canvas
-    return height * width * len(batch)
 
 
 def _ap_by_scale(graph: bytes, data: DataSet, draft: Manifest) -> dict[str, Any]:

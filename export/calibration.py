@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, TensorsData, create_calibrator
+from tqdm import tqdm
 
 from export.inputs import pictures_of, placed
 from export.manifest import Manifest
@@ -25,11 +26,13 @@ _ORT_WARNING, _ORT_ERROR = 2, 3
 
 
 def calibration_feeds(folder: Path, manifest: Manifest, count: int) -> Iterator[Feed]:
-    """Up to `count` pictures spread over a folder, over all scales in turn.
+    """Up to `count` pictures spread over a folder, over all scales in turn; shows how far it is.
 
     One that can't be read is named in a warning and left out; InputError if none can.
     """
-    for number, picture in enumerate(pictures_of(folder, count)):
+    pictures = pictures_of(folder, count)
+    shown = tqdm(pictures, "calibrating", total=count, unit="picture", leave=False, disable=None)
+    for number, picture in enumerate(shown):
         scale = manifest.scales[number % len(manifest.scales)]
         yield placed(picture, scale, manifest.canvases_by_scale[scale]).feed
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from export.engines.parity import Bounds, compared
+from export.engines.parity import Bounds, Detector, compared
 from export.engines.session import Detections
 from export.figures import Figure
-from export.inputs import Placed, drawn_pictures, placed
+from export.inputs import Placed, drawn_pictures, placed, run
 from export.manifest import Thresholds
 from model.letterbox import Canvas, Letterbox
 
@@ -73,6 +74,14 @@ class AloneTally:
             score = np.abs(alone.scores[mine] - in_batch.scores[theirs]).max()
             self.box_px = max(self.box_px, float(box))
             self.score = max(self.score, float(score))
+
+    def add_companies(self, detector: Detector, canvas: Canvas, largest: int) -> None:
+        """Compares a drawn scene alone with itself in each of `companies`."""
+        alone = None
+        tried = list(companies(canvas, largest))
+        for batch, position in tqdm(tried, "in company", unit="batch", leave=False, disable=None):
+            alone = alone or run(detector, [batch[position]], self.thresholds)[0]
+            self.add(alone, run(detector, batch, self.thresholds)[position])
 
     def figures(self) -> list[Figure]:
         """Both differences with their bounds."""

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from export.manifest import Manifest
+from export.engines.parity import Detector
+from export.engines.session import Detections
+from export.manifest import Manifest, Thresholds
 from model.data.records import Record
 from model.errors import InputError
 from model.letterbox import Canvas, Letterbox, fill_canvas, letterbox
@@ -43,6 +45,14 @@ def feed_of(batch: Sequence[Placed]) -> dict[str, NDArray[Any]]:
         "images": np.stack([entry.image for entry in batch]),
         "image_sizes": np.array([entry.place.resized for entry in batch], np.int64),
     }
+
+
+def run(detector: Detector, batch: Sequence[Placed], thresholds: Thresholds) -> list[Detections]:
+    """The detections of each picture of a batch."""
+    feed = feed_of(batch)
+    return detector.run(
+        feed["images"], feed["image_sizes"], thresholds.score_threshold, thresholds.iou_threshold
+    )
 
 
 def placed(picture: Image.Image, scale: int, canvases: Sequence[Canvas]) -> Placed:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from tqdm import tqdm
 
 from export.engines.parity import Detector
 from export.manifest import Thresholds
@@ -150,6 +151,9 @@ def measured_ap(
     canvases: Sequence[Canvas],
     thresholds: Thresholds,
 ) -> dict[str, Any]:
-    """COCO metrics of a graph on a labelled set."""
-    found = detections_of_graph(detector, data.records, scale, canvases, thresholds)
+    """COCO metrics of a graph on a labelled set; shows how far it is."""
+    with tqdm(total=len(data.records), unit="image", leave=False, disable=None) as bar:
+        found = detections_of_graph(
+            detector, data.records, scale, canvases, thresholds, progress=bar.update
+        )
     return coco_metrics(data.coco, classes, found)

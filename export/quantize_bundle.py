@@ -11,28 +11,23 @@ from typing import Any, NamedTuple
 import onnx
 from tqdm import tqdm
 
+from export.audit import Against, reference_of
 from export.calibration import calibration_feeds
-from export.engines.golden import golden_of
-from export.folder import whole_bundle
-from export.inputs import records_of
+from export.folder import check_replaceable, whole_bundle
+from export.graph_audit import audited, open_plainly
+from export.graph_file import stamped, write_graph
+from export.inputs import comparison_batches, records_of
 from export.keep_in_float import Search, by_loss_per_saving, search
-from export.manifest import (
-    METADATA_KEY,
-    Bundle,
-    BundleError,
-    Flavour,
-    Graph,
-    Manifest,
-    write_manifest,
-)
+from export.manifest import Bundle, BundleError, Flavour, Manifest, write_manifest
 from export.measure import Found, detections_of_graph
 from export.plain_session import PlainSession
 from export.qdq import EightBits
 from export.quantize import Quantizer
 from export.sensitivity import LABEL_SCORE, Change, Detect, Judge
 from export.shares import time_shares
+from export.verify import VerificationError, batches_for
 from model.data.records import DataSet, Record
-from model.files import sha256_of
+from model.errors import InputError
 
 Say = Callable[[str], None]
 
@@ -41,12 +36,14 @@ Say = Callable[[str], None]
 class QuantizeRule:
     """How to quantize.
 
+    `against`: the checkpoint that the result is compared with (by default, the fp32 graph).
     `pictures`: how many of the folder `calibration` give the ranges. `data`: a labelled set to
     measure AP on; without it, the fp32 graph's own detections in the calibration pictures are the
     labels. `probed`: how many pictures each group alone is measured on.
     """
 
     calibration: Path
+    against: Against | None = None
     data: DataSet | None = None
     max_ap_drop: float = 0.005
     flavour: Flavour = "cpu"
@@ -67,11 +64,17 @@ class Probe(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was tried and found; `groups` in the order of the graph."""
+    """What was tried and found; `groups` in the order of the graph.
+
+    `pictures`: how many the AP is of; `probed`: how many of them the groups were measured on,
+    where the fp32 graph's AP is `probed_ap`.
+    """
 
     rule: QuantizeRule
     scale: int
     pictures: int
+    probed: int
+    probed_ap: float | None
     reference_ap: float | None
     groups: dict[str, Probe]
     search: Search
@@ -92,6 +95,8 @@ class Quantization:
             "pictures": self.pictures,
             "labels": self.labels,
             "fp32_AP": self.reference_ap,
+            "probed": self.probed,
+            "probed_fp32_AP": self.probed_ap,
             "max_AP_drop": self.rule.max_ap_drop,
             "groups": [
                 {
@@ -109,11 +114,10 @@ class Quantization:
             "holds": self.search.in_8_bits is not None,
         }
 
-    def parity(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What the manifest says of the graph."""
         last = self.search.steps[-1]
         return {
-            "against": "the fp32 graph",
             "images": self.pictures,
             "scale": self.scale,
             "labels": self.labels,
@@ -132,8 +136,10 @@ def quantize_bundle(bundle: Bundle, rule: QuantizeRule, out: Path, say: Say) -> 
     """Measures each group, finds what stays in float, and writes a bundle with it to `out`.
 
     Nothing is written if no choice holds the AP: then `search.in_8_bits` is None.
-    Raises InputError for bad input: BundleError for a bundle without the fp32 graphs that it needs.
+    Raises InputError for bad input: BundleError for a bundle without the fp32 graphs that it needs;
+    VerificationError when the result departs from its reference or is not as it has to be.
     """
+    check_replaceable(out)  # before the work
     manifest = bundle.manifest
     # A graph for accelerators takes seconds on a CPU: its trunk is judged with the other end.
     judged = _float_graph(bundle, "cpu")
@@ -149,7 +155,13 @@ def quantize_bundle(bundle: Bundle, rule: QuantizeRule, out: Path, say: Say) -> 
     say(f"measuring the fp32 graph on {len(records)} pictures")
     coco = rule.data.coco if rule.data else None
     judge = Judge.of(judged, manifest.classes, records, coco, _detection(manifest))
-    groups = _probed(quantizer, judge, manifest, rule, say)
+    if not judge.coco["annotations"]:
+        raise InputError(
+            f"the fp32 graph finds nothing above {LABEL_SCORE:g} in the pictures of "
+            f"{rule.calibration}: there is no AP to keep; give --data and --images"
+        )
+    few = judge.spread(rule.probed)
+    groups = _probed(quantizer, few, manifest, rule, say)
     reference_ap = judge.ap(judge.reference)
     say("quantizing")
     order = by_loss_per_saving(
@@ -158,7 +170,16 @@ def quantize_bundle(bundle: Bundle, rule: QuantizeRule, out: Path, say: Say) -> 
     )
     result = search(quantizer, order, judge.change, reference_ap, rule.max_ap_drop, say)
     scale = manifest.default_scale
-    found = Quantization(rule, scale, len(records), reference_ap, groups, result)
+    found = Quantization(
+        rule,
+        scale,
+        len(records),
+        len(few.records),
+        few.ap(few.reference),
+        reference_ap,
+        groups,
+        result,
+    )
     if result.in_8_bits is not None:
         if source is not judged:
             quantizer = Quantizer(
@@ -167,12 +188,12 @@ def quantize_bundle(bundle: Bundle, rule: QuantizeRule, out: Path, say: Say) -> 
                 rule.flavour,
                 rule.precision,
             )
-        _write(bundle, quantizer.graph(result.in_8_bits), found, out)
+        _write(bundle, quantizer.graph(result.in_8_bits), found, out, say)
     return found
 
 
 def _probed(
-    quantizer: Quantizer, judge: Judge, manifest: Manifest, rule: QuantizeRule, say: Say
+    quantizer: Quantizer, few: Judge, manifest: Manifest, rule: QuantizeRule, say: Say
 ) -> dict[str, Probe]:
     trunk = quantizer.trunk
     work = trunk.work(manifest.canvases_by_scale[manifest.default_scale][0])
@@ -181,13 +202,12 @@ def _probed(
         if rule.flavour == "cpu"
         else {}
     )
-    few = judge.spread(rule.probed)
     say(f"each of {len(trunk.groups)} groups alone in 8 bits, on {len(few.records)} pictures")
     probes = {}
-    for group in trunk.groups:
+    for number, group in enumerate(trunk.groups, 1):
         change = few.change(quantizer.graph([group]))
         probes[group] = Probe(change, work[group] / sum(work.values()), time.get(group))
-        say(f"  {group}: box {change.box:.5f}, score {change.score:.5f}")
+        say(f"  {number} {group}: score {change.score:.5f}, box {change.box:.5f}")
     return probes
 
 
@@ -207,7 +227,7 @@ def _detection(manifest: Manifest) -> Detect:
 
     def detect(graph: onnx.ModelProto, records: Sequence[Record]) -> Found:
         session = PlainSession(graph.SerializeToString())
-        with tqdm(total=len(records), unit="image", leave=False, dynamic_ncols=True) as bar:
+        with tqdm(total=len(records), unit="image", leave=False, disable=None) as bar:
             return detections_of_graph(
                 session, records, scale, canvases, manifest.thresholds, progress=bar.update
             )
@@ -215,31 +235,29 @@ def _detection(manifest: Manifest) -> Detect:
     return detect
 
 
-def _write(bundle: Bundle, graph: onnx.ModelProto, found: Quantization, out: Path) -> None:
+def _write(
+    bundle: Bundle, graph: onnx.ModelProto, found: Quantization, out: Path, say: Say
+) -> None:
     """The bundle with this graph, in the place of the one of the same kind or before all others."""
     manifest, rule = bundle.manifest, found.rule
-    onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.facts(rule.precision, rule.flavour)})
-    graph.producer_name = "retinaserve"
-    suffix = "" if rule.flavour == "cpu" else f"-{rule.flavour}"
-    file = f"{manifest.name}-{rule.precision}{suffix}.onnx"
+    kind = (rule.precision, rule.flavour)
+    batches = batches_for(rule.flavour, list(comparison_batches(manifest, rule.calibration)))
+    reference = reference_of(bundle, rule.against)
     with whole_bundle(out) as folder:
-        (folder / file).write_bytes(graph.SerializeToString())
-        new = Graph(
-            file=file,
-            precision=rule.precision,
-            flavour=rule.flavour,
-            sha256=sha256_of(folder / file),
-            opset=next(entry.version for entry in graph.opset_import if not entry.domain),
-            parity=found.parity(),
-            golden=golden_of(PlainSession(graph.SerializeToString()), manifest),
+        new = write_graph(folder, stamped(graph, manifest, *kind), manifest, *kind)
+        say(f"verifying {new.file} beside {reference.name}")
+        result = audited(
+            open_plainly(Bundle(folder, manifest), new), reference, batches, manifest.thresholds
         )
-        graphs = list(manifest.graphs)
-        same = [
-            old for old in graphs if (old.precision, old.flavour) == (new.precision, new.flavour)
-        ]
-        place = graphs.index(same[0]) if same else 0
-        graphs = [old for old in graphs if old not in same]
+        if past := result.departure:
+            raise VerificationError(f"{new.file} beside {reference.name}: {past}")
+        if rule.against:
+            result.report["against"] = rule.against.identity
+        parity = {**result.report, "quantization": found.summary()}
+        new = new.model_copy(update={"parity": parity})
+        same = [old for old in manifest.graphs if (old.precision, old.flavour) == kind]
+        graphs = [old for old in manifest.graphs if old not in same]
         for old in graphs:
             shutil.copyfile(bundle.graph_path(old), folder / old.file)
-        graphs.insert(place, new)
+        graphs.insert(manifest.graphs.index(same[0]) if same else 0, new)
         write_manifest(folder, manifest.model_copy(update={"graphs": graphs}))

@@ -1,13 +1,15 @@
-"""What the trained model itself says of a picture: the eager network and the slow oracle."""
+"""What graphs are compared with: above all the trained model itself."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from export.contract import DELTAS, LOGITS
 from export.engines.session import Detections
 from export.inputs import Placed
 from export.manifest import Manifest, Thresholds
@@ -16,58 +18,42 @@ from model.anchors import anchors_of_canvas
 from model.checkpoint import Checkpoint
 from model.errors import InputError
 from model.normalise import normalise
-from model.retinanet import Predictions
 
 LISTED = 5
 """Class names or sizes that a sentence lists."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The eager model's view of one picture; all arrays in canvas pixels and class indices."""
+class Seen(NamedTuple):
+    """What a graph should compute for one picture; boxes in canvas pixels.
 
-    predictions: Predictions
-    anchors: list[torch.Tensor]
-    image_sizes: torch.Tensor
+    `tensors`: by their names in a graph, logits [anchors, K] and deltas [anchors, 4] of each level.
+    `candidates`: of each level, what NMS chooses from. Both empty where it shows detections alone.
+    """
 
-    @property
-    def logits(self) -> list[NDArray[np.float32]]:
-        """Per level [anchors, K]."""
-        return [level[0].numpy() for level in self.predictions.logits]
-
-    @property
-    def deltas(self) -> list[NDArray[np.float32]]:
-        """Per level [anchors, 4]."""
-        return [level[0].numpy() for level in self.predictions.deltas]
-
-    def candidates(self, thresholds: Thresholds) -> list[Detections]:
-        """What NMS chooses from, per level."""
-        (levels,) = postprocess.candidates_of(
-            self.predictions,
-            self.anchors,
-            self.image_sizes,
-            thresholds.score_threshold,
-            thresholds.pre_nms_top_k,
-        )
-        return [_in_numpy(level) for level in levels]
-
-    def detections(self, thresholds: Thresholds) -> Detections:
-        """What post-processing makes of them."""
-        (found,) = postprocess.detections_of(
-            self.predictions, self.anchors, self.image_sizes, **thresholds.model_dump()
-        )
-        return _in_numpy(found)
+    tensors: dict[str, NDArray[np.float32]]
+    candidates: list[Detections]
+    detections: Detections
 
 
-class Reference:
-    """A checkpoint's eager model, one picture at a time."""
+class Reference(Protocol):
+    """What graphs are compared with; `name` says it to people."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    name: str
+
+    def look(self, entry: Placed, thresholds: Thresholds) -> Seen:
+        """What it computes for a picture on its canvas, alone."""
+
+
+class EagerModel:
+    """A checkpoint's network, with the slow oracle of post-processing."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str = "the eager model") -> None:
+        self.name = name
         self._checkpoint = checkpoint
         self._model = checkpoint.build()
 
-    def look(self, entry: Placed) -> Seen:
-        """The model's view of a picture on its canvas, alone."""
+    def look(self, entry: Placed, thresholds: Thresholds) -> Seen:
+        """See `Reference.look`."""
         feed = entry.feed
         sizes = torch.from_numpy(feed["image_sizes"])
         images = torch.from_numpy(feed["images"])
@@ -75,7 +61,16 @@ class Reference:
         with torch.no_grad():
             predictions = self._model(normalise(images, sizes, checkpoint.mean, checkpoint.std))
         anchors = anchors_of_canvas(entry.place.canvas, checkpoint.architecture.anchors)
-        return Seen(predictions, anchors, sizes)
+        levels = (*predictions.logits, *predictions.deltas)
+        (candidates,) = postprocess.candidates_of(
+            predictions, anchors, sizes, thresholds.score_threshold, thresholds.pre_nms_top_k
+        )
+        (found,) = postprocess.detections_of(predictions, anchors, sizes, **thresholds.model_dump())
+        return Seen(
+            {name: lv[0].numpy() for name, lv in zip((*LOGITS, *DELTAS), levels, strict=True)},
+            [_in_numpy(level) for level in candidates],
+            _in_numpy(found),
+        )
 
 
 def check_same_model(checkpoint: Checkpoint, name: str, manifest: Manifest) -> None:

@@ -1,4 +1,4 @@
-"""Stage by stage, how far a graph departs from the eager model: logits, deltas, candidates."""
+"""Stage by stage, how far a graph departs from its reference: logits, deltas, candidates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from model.geometry import LEVELS
 class StageBounds(NamedTuple):
     """What a precision may change in the network's outputs, as shares of their spread.
 
-    The spread is the standard deviation of the eager model's values on the level where it is most:
+    The spread is the standard deviation of the reference's values on the level where it is most:
     a level that never sees an object hardly varies, and need not be more exact for that. `worst`:
     of any value; `mean`: on average. `candidates`: what share of them may be on one side alone.
     """
@@ -72,7 +72,7 @@ class Stages:
 
 @dataclass
 class Departure:
-    """How far one tensor lies from the eager model's, over pictures, beyond `rounding`."""
+    """How far one tensor lies from the reference's, over pictures, beyond `rounding`."""
 
     rounding: float = 0.0
     worst: float = 0.0
@@ -117,17 +117,14 @@ class StageTally:
     def add(self, seen: Seen, found: dict[str, NDArray[Any]]) -> Evidence | None:
         """Compares one picture; returns the candidates of both, if the graph tells its own."""
         rounding = STAGE_BOUNDS[self.precision].rounding
-        for names, expected in ((LOGITS, seen.logits), (DELTAS, seen.deltas)):
-            for name, level in zip(names, expected, strict=True):
-                if name in found:
-                    part = self.departures.setdefault(name, Departure(rounding))
-                    part.add(level, found[name])
-        if not set(CANDIDATES) <= found.keys():
+        for name, level in seen.tensors.items():
+            if name in found:
+                self.departures.setdefault(name, Departure(rounding)).add(level, found[name])
+        if not seen.candidates or not set(CANDIDATES) <= found.keys():
             return None
-        levels = seen.candidates(self.thresholds)
         top_k = self.thresholds.pre_nms_top_k
-        cuts = [float(level.scores[-1]) for level in levels if len(level) == top_k]
-        merged = _merged(levels)
+        cuts = [float(level.scores[-1]) for level in seen.candidates if len(level) == top_k]
+        merged = _merged(seen.candidates)
         width, height = (merged.boxes[:, 2:] - merged.boxes[:, :2]).T
         boxes, scores, classes = (found[name] for name in CANDIDATES)
         theirs = Detections(boxes, scores, classes).where(scores > 0)

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.company import ON_CPU, AloneTally, companies
+from tqdm import tqdm
+
+from export.company import ON_CPU, AloneTally
 from export.engines.parity import BOUNDS, Bounds, Detector, Differences
-from export.engines.session import Detections
 from export.figures import Figure, first_past
-from export.inputs import Placed, feed_of
+from export.inputs import Placed, run
 from export.manifest import Flavour, Precision, Thresholds
 from export.plain_session import PlainSession
-from export.reference import Reference
+from export.reference import EagerModel, Reference
 from export.stages import Stages, StageTally
 from model.checkpoint import Checkpoint
+from model.letterbox import Canvas
 
 LEAST_DETECTIONS = 20
 """With fewer in the first pictures the score threshold is set to 0, so that much is compared."""
@@ -58,7 +60,7 @@ def verify(
     verdict = examine(
         detector,
         Stages(graph),
-        Reference(checkpoint),
+        EagerModel(checkpoint),
         batches,
         precision,
         thresholds,
@@ -86,23 +88,21 @@ def examine(
 
     Each picture also runs alone, and one in many companies: detections must not depend on them.
     """
-    looks = [reference.look(entry) for entry in batches[0]]
-    thresholds = comparable(sum(len(seen.detections(thresholds)) for seen in looks), thresholds)
+    first = [reference.look(entry, thresholds).detections for entry in batches[0]]
+    thresholds = comparable(sum(map(len, first)), thresholds)
     stage_tally = StageTally(precision, thresholds)
     tally, alone = Differences(BOUNDS[precision], thresholds), AloneTally(thresholds, alone_bounds)
-    for batch in batches:
+    shown = tqdm(batches, "comparing", unit="batch", leave=False, disable=None)
+    for batch in shown:
+        shown.set_postfix_str(f"canvas {batch[0].place.canvas}")
         found = run(detector, batch, thresholds)
         for entry, in_batch in zip(batch, found, strict=True):
-            seen = reference.look(entry)
+            seen = reference.look(entry, thresholds)
             evidence = stage_tally.add(seen, stages.look(entry, thresholds) if stages else {})
-            tally.compare(seen.detections(thresholds), in_batch, evidence)
+            tally.compare(seen.detections, in_batch, evidence)
             if len(batch) > 1:
                 alone.add(run(detector, [entry], thresholds)[0], in_batch)
-    smallest = min((batch[0].place for batch in batches), key=lambda p: p.canvas[0] * p.canvas[1])
-    alone_there = None
-    for batch, position in companies(smallest.canvas, largest_batch):
-        alone_there = alone_there or run(detector, [batch[position]], thresholds)[0]
-        alone.add(alone_there, run(detector, batch, thresholds)[position])
+    alone.add_companies(detector, smallest_canvas(batches), largest_batch)
     report = {
         **tally.report(),
         **alone.report(),
@@ -119,6 +119,18 @@ def largest_batch_of(flavour: Flavour) -> int:
     return LARGEST_BATCH if flavour == "cpu" else 2
 
 
+def batches_for(flavour: Flavour, batches: list[list[Placed]]) -> list[list[Placed]]:
+    """Those to compare a new graph on: of the tensor flavour, which takes its time on a CPU and has
+    the same network, the one with the fewest pixels.
+    """
+    return batches if flavour == "cpu" else [min(batches, key=_pixels_of)]
+
+
+def _pixels_of(batch: Sequence[Placed]) -> int:
+    canvas = batch[0].place.canvas
+    return canvas.height * canvas.width * len(batch)
+
+
 def comparable(found: int, thresholds: Thresholds) -> Thresholds:
     """The thresholds to compare at, where those given find so many detections in a few pictures.
 
@@ -130,9 +142,6 @@ def comparable(found: int, thresholds: Thresholds) -> Thresholds:
     return thresholds.model_copy(update={"score_threshold": 0.0})
 
 
-def run(detector: Detector, batch: Sequence[Placed], thresholds: Thresholds) -> list[Detections]:
-    """The detections of each picture of a batch."""
-    feed = feed_of(batch)
-    return detector.run(
-        feed["images"], feed["image_sizes"], thresholds.score_threshold, thresholds.iou_threshold
-    )
+def smallest_canvas(batches: Sequence[Sequence[Placed]]) -> Canvas:
+    """Of those that pictures of `batches` lie on."""
+    return min((batch[0].place.canvas for batch in batches), key=lambda c: c.height * c.width)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from tqdm import tqdm
 
@@ -122,12 +122,22 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--score-threshold {args.score_threshold}: accepted are 0 to below 1")
     if args.names and not args.data.is_dir():
         raise InputError(f"--names goes with a folder of VOC files; {args.data} is none")
+    kind = _kind_of(args.subject)
+    if args.precision and kind != "bundle":
+        raise InputError(f"--precision {args.precision} goes with a bundle, not with a {kind}")
+    if args.device != "auto" and kind != "checkpoint":
+        raise InputError(f"--device {args.device} goes with a checkpoint, not with a {kind}")
+
+
+def _kind_of(subject: str) -> Literal["server", "bundle", "checkpoint"]:
+    if subject.startswith(("http://", "https://")):
+        return "server"
+    return "bundle" if Path(subject).is_dir() else "checkpoint"
 
 
 def _subject(args: argparse.Namespace) -> Subject:
-    if args.subject.startswith(("http://", "https://")):
-        return _server(args)
-    return _bundle(args) if Path(args.subject).is_dir() else _checkpoint(args)
+    open_as = {"server": _server, "bundle": _bundle, "checkpoint": _checkpoint}
+    return open_as[_kind_of(args.subject)](args)
 
 
 def _server(args: argparse.Namespace) -> Subject:

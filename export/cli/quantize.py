@@ -6,13 +6,18 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from export.audit import Against
 from export.bundle import ExportRule, export_bundle
 from export.draft import source_facts
+from export.folder import check_replaceable
 from export.manifest import Bundle, read_bundle
-from export.quantize_bundle import Quantization, QuantizeRule, quantize_bundle
+from export.quantize_bundle import QuantizeRule, quantize_bundle
+from export.quantize_table import table
+from export.verify import VerificationError
 from model.checkpoint import load_checkpoint
 from model.data.coco import read_coco
 from model.errors import InputError
@@ -78,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="DIR",
-        help="the new bundle's folder (default: the bundle's own)",
+        help="the new bundle's folder (default: the bundle's own; of best.pt, best-int8)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to a file")
     parser.epilog = (
@@ -90,26 +95,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Quantizes; returns the exit code: 1 if no choice of layers keeps the AP."""
     rule = _rule(args)
+    out = args.out or _own_folder(args)
     with tempfile.TemporaryDirectory() as folder:
-        bundle = _bundle(args, rule, Path(folder))
-        rule = _with_data(args, rule, bundle)
-        found = quantize_bundle(bundle, rule, args.out or args.subject, _say)
-    print(_table(found))
+        try:
+            if args.subject.is_dir():
+                bundle = read_bundle(args.subject)
+                rule = _with_data(args, rule, bundle.manifest.classes)
+            else:
+                against = Against(load_checkpoint(args.subject), args.subject)
+                rule = _with_data(args, replace(rule, against=against), against.checkpoint.classes)
+                check_replaceable(out)
+                bundle = _exported(against, rule, Path(folder) / "bundle")
+            found = quantize_bundle(bundle, rule, out, _say)
+        except VerificationError as error:
+            _say(f"retinaserve quantize: not written: {error}")
+            return 1
+    print(table(found))
     if args.json:
         with whole_file(args.json) as part:
             part.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
-    last = found.search.steps[-1]
     if found.search.in_8_bits is None:
-        _say(
-            f"retinaserve quantize: not written: with all groups but one in float the AP still "
-            f"drops by {last.drop:.4f}; accepted is {rule.max_ap_drop:g}"
-        )
+        _say("retinaserve quantize: not written: no choice of groups keeps the AP")
         return 1
-    _say(
-        f"{args.out or args.subject}: {rule.precision}, AP {last.change.ap} against "
-        f"{found.reference_ap} of fp32 (labels: {found.labels})"
-    )
+    _say(f"written to {out}")
     return 0
+
+
+def _own_folder(args: argparse.Namespace) -> Path:
+    """Where the result goes by default: a bundle's own folder, or one beside a checkpoint."""
+    subject: Path = args.subject
+    if subject.is_dir():
+        return subject
+    return subject.with_name(f"{subject.stem}-{args.precision}")
 
 
 def _rule(args: argparse.Namespace) -> QuantizeRule:
@@ -124,8 +141,8 @@ def _rule(args: argparse.Namespace) -> QuantizeRule:
         raise InputError(f"--max-ap-drop {args.max_ap_drop}: accepted are 0 to 1")
     if args.precision == "fp8" and args.flavour == "cpu":
         raise InputError("--precision fp8: only with --flavour tensor; CPUs have no 8-bit floats")
-    if args.out is None and not args.subject.is_dir():
-        raise InputError(f"{args.subject} is a checkpoint: name the bundle's folder with --out")
+    if args.json and not args.json.parent.is_dir():
+        raise InputError(f"--json {args.json}: the folder {args.json.parent} does not exist")
     return QuantizeRule(
         calibration=args.calibration,
         max_ap_drop=args.max_ap_drop,
@@ -136,42 +153,26 @@ def _rule(args: argparse.Namespace) -> QuantizeRule:
     )
 
 
-def _bundle(args: argparse.Namespace, rule: QuantizeRule, folder: Path) -> Bundle:
-    """The bundle named, or the fp32 graphs of the checkpoint named as one in `folder`."""
-    if args.subject.is_dir():
-        return read_bundle(args.subject)
-    checkpoint = load_checkpoint(args.subject)
-    source = source_facts(args.subject, checkpoint)
+def _exported(against: Against, rule: QuantizeRule, folder: Path) -> Bundle:
+    """A bundle of a checkpoint with the fp32 graphs that quantizing needs."""
+    source = source_facts(against.path, against.checkpoint)
     fp32 = ExportRule(
         flavours=("cpu",) if rule.flavour == "cpu" else ("cpu", rule.flavour),
         calibration=rule.calibration,
     )
-    export_bundle(checkpoint, source, folder / "bundle", fp32, _say)
-    return read_bundle(folder / "bundle")
+    export_bundle(against.checkpoint, source, folder, fp32, _say)
+    return read_bundle(folder)
 
 
-def _with_data(args: argparse.Namespace, rule: QuantizeRule, bundle: Bundle) -> QuantizeRule:
+def _with_data(
+    args: argparse.Namespace, rule: QuantizeRule, classes: Sequence[str]
+) -> QuantizeRule:
     if args.data is None:
         return rule
-    data = read_coco(args.data, args.images, tuple(bundle.manifest.classes), "drop")
+    data = read_coco(args.data, args.images, tuple(classes), "drop")
     if not data.coco["annotations"]:
         raise InputError(f"{args.data}: no box to compare detections with")
     return replace(rule, data=data)
-
-
-def _table(found: Quantization) -> str:
-    """Each group: its share of the work and the time, and what it alone in 8 bits changes."""
-    in_float = found.search.steps[-1].in_float
-    width = max(map(len, found.groups))
-    rows = [f"{'group':<{width}}   work   time   score     box      AP  stays"]
-    for group, (change, work, time) in found.groups.items():
-        of_time = "-" if time is None else f"{time:.1%}"
-        ap = "-" if change.ap is None else f"{change.ap:.4f}"
-        rows.append(
-            f"{group:<{width}}{work:7.1%}{of_time:>7}{change.score:8.5f}{change.box:8.5f}{ap:>8}  "
-            f"{'float' if group in in_float else found.rule.precision}"
-        )
-    return "\n".join(rows)
 
 
 def _say(text: str) -> None:

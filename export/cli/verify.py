@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from export.audit import Against, AuditRule, GraphAudit, audit, write_results
+from export.audit import Against, AuditRule, audit, write_results
 from export.engines.registry import EngineName
 from export.engines.session import SessionError
+from export.graph_audit import GraphAudit
 from export.manifest import MANIFEST_FILE, Precision, read_bundle
 from export.verify_table import table
 from model.checkpoint import load_checkpoint

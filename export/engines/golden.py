@@ -13,7 +13,7 @@ import numpy as np
 from export.engines.parity import BOUNDS, Detector, Differences
 from export.engines.session import Detections
 from export.figures import Figure
-from export.inputs import Placed, drawn_pictures, placed
+from export.inputs import Placed, drawn_pictures, placed, run
 from export.manifest import Golden, Manifest, Precision, Thresholds
 from model.errors import InputError
 from model.letterbox import Canvas
@@ -60,17 +60,18 @@ def golden_figures(
             )
         at = thresholds.model_copy(update={"score_threshold": golden.score_threshold})
         differences = Differences(BOUNDS[precision], at)
-        differences.compare(_recorded(golden), _found(detector, entry, at))
+        (found,) = run(detector, [entry], at)
+        differences.compare(_recorded(golden), found)
         figures += differences.figures("golden record")
     return figures
 
 
 def _record(detector: Detector, number: int, canvas: Canvas, thresholds: Thresholds) -> Golden:
     entry = _picture(number, canvas)
-    found = _found(detector, entry, thresholds)
+    (found,) = run(detector, [entry], thresholds)
     if not len(found):
         thresholds = thresholds.model_copy(update={"score_threshold": 0.0})
-        found = _found(detector, entry, thresholds)
+        (found,) = run(detector, [entry], thresholds)
     threshold = thresholds.score_threshold
     if len(found) > ROWS:
         # Not a cut after so many rows: a threshold between them means the same to every engine.
@@ -90,14 +91,6 @@ def _record(detector: Detector, number: int, canvas: Canvas, thresholds: Thresho
 def _picture(number: int, canvas: Canvas) -> Placed:
     picture = drawn_pictures(canvas, number + 1)[number]
     return placed(picture, min(canvas), [canvas])
-
-
-def _found(detector: Detector, entry: Placed, thresholds: Thresholds) -> Detections:
-    feed = entry.feed
-    (found,) = detector.run(
-        feed["images"], feed["image_sizes"], thresholds.score_threshold, thresholds.iou_threshold
-    )
-    return found
 
 
 def _recorded(golden: Golden) -> Detections:

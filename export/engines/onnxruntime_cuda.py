@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from export.contract import CANDIDATES, DETECTIONS
 from export.engines.device import Device
+from export.engines.faults import session_error
 from export.engines.graph_values import feed_for, settled_detections
 from export.engines.onnxruntime_session import ERRORS_ONLY, load_graph
-from export.engines.session import Detections, SessionError
+from export.engines.session import Detections
 from export.manifest import Bundle, BundleError, Graph, Precision
 from model.errors import InputError
 
@@ -100,7 +101,7 @@ class OnnxRuntimeCudaSession:
             binding.run(feed)
             found = [binding.output(name) for name in (*DETECTIONS, "converged")]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise SessionError("ONNX Runtime failed on a batch") from error
+            raise session_error("ONNX Runtime", error) from error
         return settled_detections(
             found,
             lambda: [binding.output(name) for name in CANDIDATES],

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from export.engines.device import Device
+from export.engines.faults import session_error
 from export.engines.graph_values import settled_detections
-from export.engines.session import Detections, SessionError
+from export.engines.session import Detections
 from export.manifest import Manifest, Precision
 from export.view import ExportedView
 from model.retinanet import RetinaNet
@@ -190,4 +191,4 @@ class TorchCudaSession:
                     self.manifest.thresholds.max_detections,
                 )
         except RuntimeError as error:  # what torch, CUDA and the compiler raise
-            raise SessionError("torch failed on a batch") from error
+            raise session_error("torch", error) from error

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from export.draft import draft_facts, source_facts
+from export.engines.faults import session_error
 from export.engines.session import Detections, Session, SessionError, SessionRule
 from export.manifest import Graph, Manifest, Precision, manifest_of
 from model.anchors import anchors_of_canvas
@@ -137,7 +138,7 @@ class TorchSession:
                     max_detections=manifest.thresholds.max_detections,
                 )
         except RuntimeError as error:  # what torch and its compiler raise
-            raise SessionError("torch failed on a batch") from error
+            raise session_error("torch", error) from error
         return [Detections(*(part.numpy() for part in one)) for one in found]
 
     def _anchors_of(self, canvas: Canvas) -> list[Tensor]:

@@ -15,7 +15,9 @@ import pytest
 from onnx import numpy_helper
 
 import export.audit
-from export.audit import Against, AuditRule, GraphAudit, audit, write_results
+import export.graph_audit
+from export.audit import Against, AuditRule, audit, write_results
+from export.graph_audit import GraphAudit
 from export.inputs import drawn_pictures, placed
 from export.manifest import METADATA_KEY, Bundle, read_bundle, write_manifest
 from model.checkpoint import Checkpoint, load_checkpoint
@@ -23,6 +25,7 @@ from model.data.coco import read_coco
 from model.errors import InputError
 from model.files import sha256_of
 from model.letterbox import Canvas
+from tests.tiny import make_tiny_checkpoint
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = Canvas(96, 128)
     batch = [placed(picture, 96, [canvas]) for picture in drawn_pictures(canvas, 2)]
     monkeypatch.setattr(export.audit, "comparison_batches", lambda *args: [batch])
-    monkeypatch.setattr(export.audit, "largest_batch_of", lambda flavour: 2)
+    monkeypatch.setattr(export.graph_audit, "largest_batch_of", lambda flavour: 2)
 
 
 def audited(folder: Path, rule: AuditRule = AuditRule()) -> list[GraphAudit]:  # noqa: B008
@@ -89,9 +92,14 @@ def test_untouched_bundle_is_within_all_bounds(folder: Path) -> None:
         ("tiny-fp32.onnx", None, []),
         ("tiny-int8.onnx", None, []),
     ]
-    assert set(results[0].report) == {"golden_record"}
+    company = {"alone_worst_box_px", "alone_worst_score"}
+    assert set(results[0].report) == {"golden_record", *company}
     assert set(results[1].report) == {"golden_record", "beside"}
-    assert results[1].report["beside"]["graph"] == "tiny-fp32.onnx"
+    beside = results[1].report["beside"]
+    assert beside["graph"] == "tiny-fp32.onnx"
+    assert beside["stages"]["logits_p3"]["worst"] > 0
+    assert beside["stages"]["candidates"]["matched_share"] > 0.6
+    assert company < beside.keys()
 
 
 def test_checkpoint_is_compared_with_the_graph_asked_for(
@@ -160,7 +168,7 @@ def test_graph_unlike_the_others_is_caught_without_a_record(folder: Path) -> Non
         "the bundle has no golden record: it is of an older export; export it again"
     ]
     assert int8.departure is not None
-    assert int8.departure.stage == "detections beside tiny-fp32.onnx"
+    assert int8.departure.stage == "logits P3"
 
 
 def test_nothing_to_compare_with_is_no_pass(folder: Path) -> None:
@@ -207,12 +215,22 @@ def test_edited_hash_is_caught(folder: Path) -> None:
         ("std", [0.2, 0.2, 0.2]),
         ("classes", ["WBC", "RBC", "Platelets"]),
         ("default_scale", 64),
+        ("anchors", {"sizes": [30, 60, 120, 240, 480]}),
+        ("thresholds", {"score_threshold": 0.2}),
     ],
 )
 def test_edited_manifest_is_caught(folder: Path, key: str, value: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     assert f"tiny-fp32.onnx and manifest.json disagree on {key}" in refusal(folder)
+
+
+def test_swapped_graph_files_are_caught_by_their_hash_and_without_it(folder: Path) -> None:
+    fp32, int8 = folder / "tiny-fp32.onnx", folder / "tiny-int8.onnx"
+    shutil.copyfile(int8, fp32)
+    assert "tiny-fp32.onnx: sha256 is " in refusal(folder)
+    correct_hash(folder)
+    assert "tiny-fp32.onnx and manifest.json disagree on precision" in refusal(folder)
 
 
 def test_edited_metadata_is_caught(folder: Path) -> None:
@@ -261,6 +279,31 @@ def test_checkpoint_of_another_architecture_is_refused(
     assert said in refusal(folder, AuditRule(against=other))
 
 
+def test_checkpoint_of_another_training_departs_at_the_logits(
+    folder: Path, tiny_checkpoint: Path
+) -> None:
+    """Same classes, anchors and architecture: the weights alone tell."""
+    other = Against(make_tiny_checkpoint(seed=2), tiny_checkpoint)
+    (result,) = audited(folder, AuditRule(against=other, precision="fp32"))
+    assert result.departure is not None
+    assert (result.departure.stage, result.departure.name) == ("logits P3", "worst_of_spread")
+    assert result.departure.value > 0.1
+
+
+def test_one_graph_is_compared_with_the_most_precise_one(folder: Path) -> None:
+    (int8,) = audited(folder, AuditRule(precision="int8"))
+    assert int8.report["beside"]["graph"] == "tiny-fp32.onnx"
+    assert int8.departure is None
+
+
+def test_engine_is_compared_with_the_most_precise_graph(folder: Path) -> None:
+    (result,) = audited(folder, AuditRule(engine="onnxruntime", precision="fp32"))
+    assert result.report["beside"]["graph"] == "tiny-fp32.onnx"
+    assert result.report["beside"]["detections"] > 200
+    assert result.notes == ["an engine shows no stages: detections alone are compared"]
+    assert result.departure is None
+
+
 def test_checkpoint_of_other_anchors_is_refused(folder: Path, checkpoint: Checkpoint) -> None:
     anchors = replace(checkpoint.architecture.anchors, offset=0.0)
     architecture = replace(checkpoint.architecture, anchors=anchors)
@@ -293,7 +336,7 @@ def test_lost_ap_is_past_the_bounds(
     folder: Path, small_scenes: Path, monkeypatch: pytest.MonkeyPatch, own: float, within: bool
 ) -> None:
     data = read_coco(small_scenes / "annotations.json", small_scenes / "images")
-    measured = iter([{"AP": 0.5, "AP50": 0.6}, {"AP": own, "AP50": 0.6}])
+    measured = iter([{"AP": 0.5, "AP50": 0.6}, {"AP": own, "AP50": 0.6}])  # fp32, int8
     monkeypatch.setattr(export.audit, "measured_ap", lambda *args: next(measured))
     results = audited(folder, AuditRule(data=data))
     assert results[0].departure is None

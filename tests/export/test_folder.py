@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import export.folder
 from export.folder import whole_bundle
 from export.manifest import Bundle, read_bundle, write_manifest
 from model.errors import InputError
@@ -82,6 +83,34 @@ def test_failure_leaves_the_old_bundle_and_nothing_else(old: Path) -> None:
     assert [path.name for path in old.parent.iterdir()] == ["cells"]
 
 
+def test_bundle_is_there_at_every_moment_of_its_replacement(
+    old: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The swap is the one step that touches it: renaming would leave a moment without."""
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError(f"{self} was renamed")
+
+    monkeypatch.setattr(Path, "rename", fail)
+    write_new(old, tiny_bundle)
+    assert read_bundle(old).manifest.name == "new"
+    assert [path.name for path in old.parent.iterdir()] == ["cells"]
+
+
+@pytest.fixture
+def no_swap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that can't swap two folders."""
+    monkeypatch.setattr(export.folder, "_exchanged", lambda one, other: False)
+
+
+@pytest.mark.usefixtures("no_swap")
+def test_without_a_swap_the_new_bundle_replaces_the_old(old: Path, tiny_bundle: Bundle) -> None:
+    write_new(old, tiny_bundle)
+    assert read_bundle(old).manifest.name == "new"
+    assert [path.name for path in old.parent.iterdir()] == ["cells"]
+
+
+@pytest.mark.usefixtures("no_swap")
 def test_old_bundle_comes_back_when_the_new_cannot_take_its_place(
     old: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +126,15 @@ def test_old_bundle_comes_back_when_the_new_cannot_take_its_place(
     with pytest.raises(OSError, match="read-only"):
         write_new(old, tiny_bundle)
     assert snapshot(old.parent) == before
+
+
+def test_bundle_that_a_kill_left_aside_comes_back(old: Path) -> None:
+    before = snapshot(old)
+    old.rename(old.with_name(".cells-old"))
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(old)
+    assert snapshot(old) == before
+    assert [path.name for path in old.parent.iterdir()] == ["cells"]
 
 
 def test_foreign_folder_is_refused(tmp_path: Path) -> None:

@@ -255,6 +255,9 @@ def test_bundle_of_two_exports_is_refused(
         ("bundle", ["--worst", "-1"], "--worst -1: accepted are whole numbers from 0"),
         ("bundle", ["--score-threshold", "1"], "--score-threshold 1.0: accepted are 0 to below 1"),
         ("bundle", ["--names", "val.txt"], "--names goes with a folder of VOC files"),
+        ("bundle", ["--device", "cuda"], "--device cuda goes with a checkpoint, not with a bundle"),
+        ("http://[::1]:1", ["--device", "cpu"], "--device cpu goes with a checkpoint, not with a"),
+        ("best.pt", ["--precision", "int8"], "--precision int8 goes with a bundle, not with a"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(

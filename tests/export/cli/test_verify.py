@@ -10,9 +10,10 @@ import pytest
 
 import export.audit
 import export.cli.verify
+import export.graph_audit
 import retinaserve
-from export.audit import GraphAudit
 from export.figures import Figure
+from export.graph_audit import GraphAudit
 from export.inputs import drawn_pictures, placed
 from export.manifest import Bundle, read_bundle
 from model.letterbox import Canvas
@@ -29,7 +30,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = Canvas(96, 128)
     batch = [placed(picture, 96, [canvas]) for picture in drawn_pictures(canvas, 2)]
     monkeypatch.setattr(export.audit, "comparison_batches", lambda *args: [batch])
-    monkeypatch.setattr(export.audit, "largest_batch_of", lambda flavour: 2)
+    monkeypatch.setattr(export.graph_audit, "largest_batch_of", lambda flavour: 2)
 
 
 def call(*arguments: object) -> int:
@@ -46,7 +47,7 @@ def test_verifies_shows_the_stages_and_writes_the_figures(
     said = capsys.readouterr()
     lines = said.out.splitlines()
     assert lines[0].startswith("tiny-fp32.onnx (fp32) on onnxruntime-")
-    assert lines[1] == "  2 pictures on 1 canvases"
+    assert lines[1] == "  2 pictures on 1 canvas, beside tiny.pt"
     first = [line.split()[:2] for line in lines[3:13]]
     assert first == [[what, f"P{level}"] for what in ("logits", "deltas") for level in range(3, 8)]
     assert [line.split()[0] for line in lines[14:16]] == ["candidates", "detections"]
