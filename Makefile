@@ -10,17 +10,18 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BUNDLE ?=
 MINUTES ?= 30
+CASES ?= 10000
 # The tests to run and options for pytest, for example: make test T="tests/model -k anchors"
 T ?=
 
 SERVE := .venv/serve
 DEV := .venv/dev
 TORCH := torch==2.13.0
-DEV_EXTRAS := cpu,train,export,loadtest,dev
+DEV_EXTRAS := cpu,train,export,loadtest,otel,dev
 BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve example test test-slow soak check format lock clean
+.PHONY: help serve example test test-slow soak fuzz check format lock clean
 
 help:  ## This menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +44,10 @@ test-slow: $(DEV)/.stamp  ## The slow tests
 
 soak: $(DEV)/.stamp  ## Mixed load for MINUTES=30: does memory stay, do the counters add up
 	@exec $(DEV)/bin/python -m loadtest.cli.soak --minutes '$(MINUTES)'
+
+fuzz: $(DEV)/.stamp  ## Throw CASES=10000 broken files and made requests at the service
+	@$(DEV)/bin/python $(INSTALL) 'schemathesis>=4,<5'
+	@FUZZ_CASES='$(CASES)' exec $(DEV)/bin/python -m pytest tests/service/fuzz
 
 check: $(DEV)/.stamp  ## Lint, format, types, import contracts
 	$(DEV)/bin/ruff check .

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from export.engines.session import Detections
 from service.context import RequestContext
+from service.decoding import in_pool
 from service.detections import Options, result_of
-from service.detector import detect, in_pool
+from service.detector import detect
 from service.drawing import draw_detections
 from service.errors import Malformed, Problem
-from service.images import read_upright
 from service.payloads import pictures_of
 from service.runtime import Runtime
 from service.served import ServedModel
@@ -64,26 +64,24 @@ async def answer(
         pictures = pictures_of(content_type, body, max_images)
     else:
         pictures = await in_pool(runtime.decoders, pictures_of, content_type, body, max_images)
+    context.notes["images"] = len(pictures)
     if len(pictures) > 1:
         if picture:
             raise Malformed("Accept asks for a picture, which answers one image, not several")
         results = await _several(runtime, model, context, pictures, options, deadline)
         return _json({"results": results}, context.stages)
     found, size = await detect(runtime, model, pictures[0], options, context.stages, deadline)
+    context.notes["detections"] = len(found)
     if picture is None:
         timings = context.stages.timings_ms()
         return _json(result_of(found, size, options, model.manifest, timings), context.stages)
+
     # Decoded once more rather than kept: a queue full of decoded pictures has no bound.
-    drawn = await in_pool(
-        runtime.decoders,
-        _drawn,
-        pictures[0],
-        runtime.settings.max_image_pixels,
-        found,
-        model.manifest.classes,
-        picture,
-    )
-    return Response(drawn, 200, _server_timing(context.stages), f"image/{picture}")
+    def draw(image: Image.Image) -> bytes:
+        return _drawn(image, found, model.manifest.classes, picture)
+
+    drawn = await runtime.decoding.use_upright(pictures[0], draw)
+    return Response(drawn, 200, server_timing(context.stages), f"image/{picture}")
 
 
 async def _several(
@@ -102,6 +100,7 @@ async def _several(
         stages = context.stages.fork()
         try:
             found, size = await detect(runtime, model, data, options, stages, deadline)
+            context.notes["detections"] = context.notes.get("detections", 0) + len(found)
             return result_of(found, size, options, model.manifest, stages.timings_ms())
         except Problem as problem:
             return {"problem": problem.body(context.path, context.id)}
@@ -111,24 +110,22 @@ async def _several(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(data)) for data in pictures]
     context.stages.adopt(last)
-    context.notes["images"] = len(pictures)
     return [task.result() for task in tasks]
 
 
 def _json(document: dict[str, Any], stages: StageClock) -> Response:
     body = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    return Response(body, 200, _server_timing(stages), "application/json")
+    return Response(body, 200, server_timing(stages), "application/json")
 
 
-def _server_timing(stages: StageClock) -> dict[str, str]:
+def server_timing(stages: StageClock) -> dict[str, str]:
+    """The header that says the stages' times."""
     parts = (f"{stage};dur={ms:g}" for stage, ms in stages.timings_ms().items())
     return {"Server-Timing": ", ".join(parts)}
 
 
-def _drawn(
-    data: bytes, max_pixels: int, found: Detections, labels: list[str], kind: PictureType
-) -> bytes:
-    image: Image.Image = draw_detections(read_upright(data, max_pixels), found, labels)
+def _drawn(image: Image.Image, found: Detections, labels: list[str], kind: PictureType) -> bytes:
+    drawn = draw_detections(image, found, labels)
     out = io.BytesIO()
-    image.save(out, kind.upper(), quality=90)
+    drawn.save(out, kind.upper(), quality=90)
     return out.getvalue()

@@ -9,14 +9,17 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from export.engines.session import Session
+from service.console.routes import console_router
 from service.context import context_of
 from service.engine import Engine
 from service.errors import InternalError, Malformed, MethodNotAllowed, NotFound, Problem
 from service.middleware import RequestLayer, problem_response
+from service.oip.routes import router as oip_router
 from service.options import DetectQuery
 from service.routes import router
 from service.runtime import Runtime
@@ -46,19 +49,27 @@ def create_app(
 
     app = FastAPI(
         title="retinaserve",
-        summary=f"Object detection with {session.manifest.name} {session.manifest.version}",
+        summary="Object detection; /v1/models says with which model",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # the console has a page of its own: FastAPI's loads from other hosts
         redoc_url=None,
     )
     app.state.runtime = runtime
     app.include_router(router)
+    app.include_router(oip_router)
+    app.include_router(console_router())
     app.add_middleware(RequestLayer, runtime=runtime)
+    answer_problems(app)
+    _describe_problems(app)
+    return app
+
+
+def answer_problems(app: Starlette) -> None:
+    """Has an application answer what goes wrong as RFC 9457 says."""
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_invalid_query)
-    _describe_problems(app)
-    return app
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -102,6 +113,11 @@ def _describe_problems(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = plain()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for operation in (op for path in document["paths"].values() for op in path.values()):
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]  # FastAPI's own, which is a 400 here
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
         schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
         return document
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Self, TypeVar
 
 from starlette.types import Receive
 
-from service.errors import BodyTooSlow, ClientLeft, TooLarge
+from service.byte_budget import ByteBudget
+from service.errors import BodyTooSlow, ClientLeft, TooLarge, UploadsFull
 
 T = TypeVar("T")
 
@@ -16,10 +17,40 @@ MIN_PROGRESS_BYTES = 16 * 1024
 """What a body must bring within each timeout, or end: one byte now and then holds no slot."""
 
 
+class Upload:
+    """The bytes of one request's body, held of a budget until this is left."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.give_back(self._size)
+
+    def grow(self, size: int) -> None:
+        """Takes bytes that have come; raises UploadsFull where the others leave too few.
+
+        To wait for them instead could have all wait for each other, each with half a body.
+        """
+        if not self._budget.take_at_once(size):
+            raise UploadsFull(self._budget.total)
+        self._size += size
+
+
 async def read_body(
-    receive: Receive, declared_bytes: int | None, max_bytes: int, timeout_s: float
+    receive: Receive,
+    declared_bytes: int | None,
+    max_bytes: int,
+    timeout_s: float,
+    grow: Callable[[int], None] = lambda _: None,
 ) -> bytes:
-    """The whole body. Raises TooLarge (at once if it says so itself), BodyTooSlow, ClientLeft."""
+    """The whole body. Raises TooLarge (at once if it says so itself), BodyTooSlow, ClientLeft.
+
+    `grow` is told of the size of each part and may raise.
+    """
     too_large = TooLarge(f"the body is larger than the {max_bytes:,} bytes that are accepted")
     if declared_bytes is not None and declared_bytes > max_bytes:
         raise too_large
@@ -35,6 +66,7 @@ async def read_body(
                     raise ClientLeft
                 chunk = message.get("body", b"")
                 more = message.get("more_body", False)
+                grow(len(chunk))
                 chunks.append(chunk)
                 total += len(chunk)
                 progress += len(chunk)

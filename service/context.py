@@ -12,8 +12,12 @@ from starlette.types import Scope
 from service.stages import StageClock
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+"""W3C Trace Context, 3.2: version, trace id, parent id, flags; later versions may add to it."""
 CONTEXT_KEY = "retinaserve"
 """Where the ASGI scope holds the context."""
+CONNECTION_KEY = "retinaserve.connection"
+"""Where it holds the client's connection, if it came over one of ours."""
 
 
 @dataclass
@@ -25,7 +29,10 @@ class RequestContext:
     path: str
     route: str
     stages: StageClock
-    traceparent: str | None = None
+    client: str | None = None
+    """The caller's address."""
+    trace: dict[str, str] = field(default_factory=dict)
+    """The ids of the trace that the caller's `traceparent` says."""
     notes: dict[str, Any] = field(default_factory=dict)
     """More for the log line: a problem's code, how many images there were."""
 
@@ -39,3 +46,11 @@ def context_of(scope: Scope) -> RequestContext:
 def request_id(given: str | None) -> str:
     """The caller's id if it is one that can stand in logs and headers, else a new one."""
     return given if given and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def trace_of(traceparent: str | None) -> dict[str, str]:
+    """The ids in a `traceparent` header; none if it is not one."""
+    match = TRACEPARENT.fullmatch(traceparent or "")
+    if match is None or not (int(match[1], 16) and int(match[2], 16)):
+        return {}
+    return {"trace_id": match[1], "parent_id": match[2]}

@@ -10,6 +10,7 @@ import numpy as np
 from export.engines.session import Detections
 from export.manifest import Manifest
 from model.letterbox import Letterbox
+from service.chaos import Mark
 
 BoxFormat = Literal["xyxy", "xywh", "normalized"]
 
@@ -28,6 +29,8 @@ class Options:
     classes: frozenset[int] | None = None
     """Class indices to answer; None answers all."""
     box_format: BoxFormat = "xyxy"
+    chaos: Mark | None = None
+    """What the engine shall do to the batch; only with `serve --chaos`."""
 
     @classmethod
     def default(cls, manifest: Manifest) -> Options:

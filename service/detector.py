@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import NamedTuple, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from export.engines.session import Detections
+from service.decoding import in_pool
 from service.detections import Options, finish
 from service.errors import Problem
-from service.images import prepare_image
+from service.images import PreparedImage, prepare_array
 from service.metrics import outcome_of
 from service.runtime import Runtime
 from service.served import ServedModel
 from service.stages import StageClock
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 CLIENT_LEFT = 499
 
@@ -32,6 +32,12 @@ class Found(NamedTuple):
     image_size: tuple[int, int]
 
 
+def check_room(model: ServedModel, options: Options, deadline: float | None) -> None:
+    """Raises what an image with these options would be refused with if it came now."""
+    canvases = model.manifest.canvases_by_scale[options.scale]
+    model.batcher.check_room(canvases, options.engine_thresholds(model.manifest), deadline)
+
+
 async def detect(
     runtime: Runtime,
     model: ServedModel,
@@ -40,10 +46,41 @@ async def detect(
     stages: StageClock,
     deadline: float | None,
 ) -> Found:
-    """What a model detects in one picture, counted by outcome; raises a Problem."""
+    """What a model detects in one picture file, counted by outcome; raises a Problem."""
+
+    def prepare() -> Awaitable[PreparedImage]:
+        return runtime.decoding.prepare(data, options.scale, model.manifest)
+
+    return await _counted(runtime, model, prepare, options, stages, deadline)
+
+
+async def detect_array(
+    runtime: Runtime,
+    model: ServedModel,
+    image: NDArray[np.uint8],
+    options: Options,
+    stages: StageClock,
+    deadline: float | None,
+) -> Found:
+    """What a model detects in one image, uint8 RGB [H, W, 3]; otherwise as `detect`."""
+
+    def prepare() -> Awaitable[PreparedImage]:
+        return in_pool(runtime.decoders, prepare_array, image, options.scale, model.manifest)
+
+    return await _counted(runtime, model, prepare, options, stages, deadline)
+
+
+async def _counted(
+    runtime: Runtime,
+    model: ServedModel,
+    prepare: Callable[[], Awaitable[PreparedImage]],
+    options: Options,
+    stages: StageClock,
+    deadline: float | None,
+) -> Found:
     status = CLIENT_LEFT
     try:
-        found = await _detect(runtime, model, data, options, stages, deadline)
+        found = await _detect(runtime, model, prepare, options, stages, deadline)
         status = 200
         return found
     except Problem as problem:
@@ -63,25 +100,18 @@ async def detect(
 async def _detect(
     runtime: Runtime,
     model: ServedModel,
-    data: bytes,
+    prepare: Callable[[], Awaitable[PreparedImage]],
     options: Options,
     stages: StageClock,
     deadline: float | None,
 ) -> Found:
-    manifest, metrics = model.manifest, runtime.metrics
-    with model.batcher.admit():
+    batcher, metrics = model.batcher, runtime.metrics
+    canvases = model.manifest.canvases_by_scale[options.scale]
+    with batcher.admit(canvases, options.engine_thresholds(model.manifest), deadline) as admitted:
         stages.enter("decode")
-        image, place = await in_pool(
-            runtime.decoders,
-            prepare_image,
-            data,
-            options.scale,
-            manifest,
-            runtime.settings.max_image_pixels,
-        )
+        image, place = await prepare()
         stages.enter("queue")
-        thresholds = options.engine_thresholds(manifest)
-        answer = await model.batcher.submit(image, place.resized, thresholds, deadline)
+        answer = await batcher.submit(admitted, image, place.resized, options.chaos)
         stages.enter("inference", at=answer.dispatched_at)
         stages.enter("postprocess")
         found = finish(answer.detections, place, options)
@@ -91,8 +121,3 @@ async def _detect(
     metrics.detections.observe(len(found))
     stages.enter("encode")
     return Found(found, place.image_size)
-
-
-async def in_pool(pool: Executor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Runs a function in a pool; when cancelled before a thread took it up, it never runs."""
-    return await asyncio.wrap_future(pool.submit(function, *args, **kwargs))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from export.engines.session import Detections, Session
+from export.engines.session import Detections, DeviceFault, Session
 from service.schedule import Entry
 
 
@@ -42,4 +42,8 @@ class ThreadEngine:
         images = np.stack([entry.image for entry in batch])
         sizes = np.array([entry.image_size for entry in batch], np.int64)
         _, score_threshold, iou_threshold = batch[0].key
-        return self._session.run(images, sizes, score_threshold, iou_threshold)
+        try:
+            return self._session.run(images, sizes, score_threshold, iou_threshold)
+        except SystemExit as error:
+            # On its way through the event loop this would end the server in the midst of answers.
+            raise DeviceFault("the engine ended its thread") from error

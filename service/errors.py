@@ -6,14 +6,23 @@
     ├── NotFound             404  not_found
     ├── MethodNotAllowed     405  method_not_allowed
     ├── BodyTooSlow          408  body_too_slow
+    ├── ReloadUnderWay       409  reload_under_way
+    ├── BundleRefused        409  bundle_refused
     ├── TooLarge             413  too_large
     ├── UnsupportedType      415  unsupported_type
     ├── Undecodable          422  undecodable
+    ├── QuotaExceeded        429  quota_exceeded
+    ├── HeadTooLarge         431  head_too_large
     ├── InternalError        500  internal_error
     │   └── InferenceFailed  500  inference_failed
     ├── Unavailable          503
     │   ├── QueueFull        503  queue_full
+    │   ├── TooLate          503  too_late
+    │   ├── EngineOutOfMemory 503 out_of_memory
     │   ├── NotReady         503  not_ready
+    │   ├── EngineLost       503  engine_lost
+    │   ├── UploadsFull      503  uploads_full
+    │   ├── TooManyConnections 503 too_many_connections
     │   └── Draining         503  draining
     └── DeadlinePassed       504  deadline_passed
     ClientLeft                    (nobody is there to answer: 499 in the log only)
@@ -27,6 +36,9 @@ from http import HTTPStatus
 from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
+
+RESTART_S = 10
+"""What a restart takes, about: the drain delay, the start, the warm-up of a small bundle."""
 
 
 class Problem(Exception):
@@ -54,6 +66,8 @@ class Problem(Exception):
             "instance": instance,
             "code": self.code,
             "request_id": request_id,
+            # Where clients of the Open Inference Protocol look.
+            **({"error": self.detail} if f"{instance}/".startswith("/v2/") else {}),
         }
 
 
@@ -91,6 +105,7 @@ class MethodNotAllowed(Problem):
     code = "method_not_allowed"
 
     def __init__(self, method: str, allow: str) -> None:
+        allow = allow.replace("GET", "GET, HEAD")
         super().__init__(f"{method} is not accepted here; accepted: {allow}", {"Allow": allow})
 
 
@@ -101,9 +116,36 @@ class BodyTooSlow(Problem):
     code = "body_too_slow"
 
     def __init__(self, timeout_s: float) -> None:
-        super().__init__(
-            f"the body made too little progress within {timeout_s:g} s", {"Connection": "close"}
-        )
+        detail = f"the body made too little progress within {timeout_s:g} s"
+        super().__init__(detail, {"Connection": "close"})
+
+
+class ReloadUnderWay(Problem):
+    """Another bundle is being swapped in; one at a time."""
+
+    status = 409
+    code = "reload_under_way"
+
+    def __init__(self) -> None:
+        super().__init__("a reload is under way: wait for its end")
+
+
+class BundleRefused(Problem):
+    """A bundle that shall not be served; the one before it still is.
+
+    The caller named its path, so the detail may; `parity` is what was measured before.
+    """
+
+    status = 409
+    code = "bundle_refused"
+
+    def __init__(self, detail: str, parity: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.parity = parity or {}
+
+    def body(self, instance: str, request_id: str) -> dict[str, Any]:
+        """See `Problem.body`; with the member `parity` (RFC 9457, 3.2)."""
+        return super().body(instance, request_id) | {"parity": self.parity}
 
 
 class TooLarge(Problem):
@@ -125,6 +167,27 @@ class Undecodable(Problem):
 
     status = 422
     code = "undecodable"
+
+
+class QuotaExceeded(Problem):
+    """The caller has sent more images than its quota lets in; others are not affected."""
+
+    status = 429
+    code = "quota_exceeded"
+
+    def __init__(self, images_per_s: float, retry_after_s: int) -> None:
+        detail = f"the quota of {images_per_s:g} images a second for each caller is used up"
+        super().__init__(detail, {"Retry-After": str(retry_after_s)})
+
+
+class HeadTooLarge(Problem):
+    """Request line and headers, or trailers, have too many bytes."""
+
+    status = 431
+    code = "head_too_large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the headers are larger than the {max_bytes:,} bytes that are accepted")
 
 
 class InternalError(Problem):
@@ -151,7 +214,6 @@ class Unavailable(Problem):
 
     def __init__(self, detail: str, retry_after_s: int) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after_s)})
-        self.retry_after_s = retry_after_s
 
 
 class QueueFull(Unavailable):
@@ -163,10 +225,55 @@ class QueueFull(Unavailable):
         super().__init__(f"{limit} images wait already, which is the limit", retry_after_s)
 
 
+class TooLate(Unavailable):
+    """It can't be answered before its deadline, by the measured times; nothing ran for it."""
+
+    code = "too_late"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("an answer can't be expected within timeout_ms now", retry_after_s)
+
+
+class EngineOutOfMemory(Unavailable):
+    """The device's memory did not suffice for this image alone; its batch-mates were answered."""
+
+    code = "out_of_memory"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("the engine has no memory for this image now", retry_after_s)
+
+
 class NotReady(Unavailable):
     """The engine is still warming up."""
 
     code = "not_ready"
+
+
+class EngineLost(Unavailable):
+    """The engine does not run any more; the server is about to end, to be started anew."""
+
+    code = "engine_lost"
+
+    def __init__(self) -> None:
+        super().__init__("the engine does not run; the log says why", RESTART_S)
+
+
+class UploadsFull(Unavailable):
+    """The bodies of all requests together hold as many bytes as they may."""
+
+    code = "uploads_full"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"bodies hold {max_bytes:,} bytes already, which is the limit", 1)
+
+
+class TooManyConnections(Unavailable):
+    """As many connections are open as may be, and none of them is idle."""
+
+    code = "too_many_connections"
+
+    def __init__(self) -> None:
+        super().__init__("as many connections are open as may be", 1)
 
 
 class Draining(Unavailable):

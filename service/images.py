@@ -16,7 +16,8 @@ from PIL import Image, features
 
 from export.manifest import Manifest
 from model.letterbox import Letterbox, fill_canvas, letterbox
-from model.pictures import upright_rgb
+from model.pictures import orientation_of, upright_rgb, upright_strips
+from service.containers import check_container
 from service.errors import TooLarge, Undecodable, UnsupportedType
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,13 @@ logger = logging.getLogger(__name__)
 ACCEPTED = "JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF"
 
 DEFAULT_MAX_PIXELS = 50_000_000
-"""Pixels a picture may have: 150 MB as RGB."""
+"""Pixels a picture may have: 200 MB as Pillow holds RGB."""
+
+JPEG_SHRINKS = (8, 4, 2)
+"""By what the JPEG decoder can shrink a picture while it decodes, at the cost of a smaller one."""
+
+DETAIL_KEPT = 2
+"""How many times its place in the canvas a picture still is after the JPEG decoder shrank it."""
 
 
 class PreparedImage(NamedTuple):
@@ -61,6 +68,7 @@ def open_header(data: bytes, max_pixels: int) -> Image.Image:
     kind = type_of(data)
     if kind is None:
         raise UnsupportedType(f"the content is no picture type taken here: send {ACCEPTED}")
+    check_container(kind, data)
     try:
         image = Image.open(io.BytesIO(data), formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -80,12 +88,17 @@ def read_upright(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Ima
     Raises UnsupportedType, TooLarge and Undecodable.
     """
     with open_header(data, max_pixels) as image:
-        try:
-            return upright_rgb(image)
-        except Exception as error:
-            # Broken files raise far more than OSError: struct.error, KeyError, ZeroDivisionError,
-            # EOFError, TypeError... and each of them means the same to the caller.
-            raise _undecodable(image.format or "picture", error) from None
+        return decode_upright(image)
+
+
+def decode_upright(image: Image.Image) -> Image.Image:
+    """What `read_upright` gives of a picture whose header has been read. Raises Undecodable."""
+    try:
+        return upright_rgb(image)
+    except Exception as error:
+        # Broken files raise far more than OSError: struct.error, KeyError, ZeroDivisionError,
+        # EOFError, TypeError... and each of them means the same to the caller.
+        raise undecodable(image, error) from None
 
 
 def prepare_image(
@@ -95,15 +108,83 @@ def prepare_image(
 
     Raises UnsupportedType, TooLarge and Undecodable.
     """
-    image = read_upright(data, max_pixels)
-    place = letterbox((image.height, image.width), scale, manifest.canvases_by_scale[scale])
+    with open_header(data, max_pixels) as image:
+        size = image.size
+        shrink_in_decoder(image, scale)
+        return decode_into_canvas(image, size, scale, manifest)
+
+
+def prepare_array(image: NDArray[np.uint8], scale: int, manifest: Manifest) -> PreparedImage:
+    """An image that is decoded already, uint8 RGB [H, W, 3], in its canvas."""
+    upright = Image.fromarray(image)
+    return _into_canvas(upright, upright.size, scale, manifest)
+
+
+def decode_into_canvas(
+    image: Image.Image, size: tuple[int, int], scale: int, manifest: Manifest
+) -> PreparedImage:
+    """A picture whose header has been read in the canvas that it gets. Raises Undecodable.
+
+    `size` is its stored (width, height), which may have been shrunk in the decoder since.
+    """
+    try:
+        return _into_canvas(image, size, scale, manifest)
+    except Exception as error:
+        raise undecodable(image, error) from None
+
+
+def shrink_in_decoder(image: Image.Image, scale: int) -> int:
+    """Has the JPEG decoder shrink the picture where it is far larger than the scale; by what.
+
+    Only by what divides both sides: the last column would stand for less than the others.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    width, height = image.size
+    for shrink in JPEG_SHRINKS:
+        divides = width % shrink == 0 and height % shrink == 0
+        if divides and min(width, height) >= shrink * scale * DETAIL_KEPT:
+            image.draft(None, (width // shrink, height // shrink))
+            return shrink
+    return 1
+
+
+def _into_canvas(
+    image: Image.Image, size: tuple[int, int], scale: int, manifest: Manifest
+) -> PreparedImage:
+    width, height = size
+    image.load()
+    orientation = orientation_of(image)
+    if orientation >= 5:
+        width, height = height, width
+    place = letterbox((height, width), scale, manifest.canvases_by_scale[scale])
     canvas = np.zeros((*place.canvas, 3), np.uint8)
+    if image.mode != "RGB" or orientation > 1:
+        image = _narrowed(image, orientation, place.resized[1])
     fill_canvas(image, place, canvas)
     return PreparedImage(canvas, place)
 
 
+def _narrowed(image: Image.Image, orientation: int, width: int) -> Image.Image:
+    """The upright RGB picture, of this width and its own height.
+
+    Pillow resizes rows first and columns after, so that to resize the columns of this gives what
+    resizing the upright picture gives, to the bit, without ever holding that.
+    """
+    height = image.height if orientation < 5 else image.width
+    narrow = Image.new("RGB", (width, height))
+    for first_row, strip in upright_strips(image, orientation):
+        narrow.paste(strip.resize((width, strip.height), Image.Resampling.BILINEAR), (0, first_row))
+    return narrow
+
+
 def _too_many(found: str, max_pixels: int) -> str:
     return f"the picture has {found} pixels; accepted are up to {max_pixels:,}"
+
+
+def undecodable(image: Image.Image, error: Exception) -> Undecodable:
+    """What the caller is told of an error that Pillow raised; the log has the error at debug."""
+    return _undecodable(image.format or "picture", error)
 
 
 def _undecodable(kind: str, error: Exception) -> Undecodable:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from typing import get_args
 
 import prometheus_client as prom
 
+from export.engines.session import DeviceFault, OutOfMemory
 from export.manifest import Manifest
-from service.batcher import Batcher, BatchReport
-from service.stages import StageClock
+from service.batcher import Batcher
+from service.dispatcher import BatchReport
+from service.gpu import Gpu
+from service.histogram import Histogram, Series
+from service.stages import Stage, StageClock
+from service.watchdog import EngineHung
 
 SECONDS = (
     0.001, 0.0016, 0.0025, 0.004, 0.0063, 0.01, 0.016, 0.025, 0.04, 0.063,
@@ -16,15 +23,49 @@ SECONDS = (
 )  # fmt: skip
 """1 ms to 10 s in steps of about 1.6 (Renard's R5 series)."""
 
-ROUTES = ("/v1/detect", "/v1/models", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json")
+ROUTES = (
+    "/v1/detect",
+    "/v1/models",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/admin/reload",
+)
+CONSOLE_ROUTE = "/console"
+"""The one label of all the console's files."""
+MODEL_ROUTE = "/v2/models/{name}"
+MODEL_PATH = re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?(/ready|/infer)?")
+"""Whatever name and version are asked for, there or not."""
+IMAGE_ROUTES = ("/v1/detect", f"{MODEL_ROUTE}/infer")
+"""Those whose requests bring images and go through the stages."""
 OTHER_ROUTE = "other"
 """The label of every path that is not ours: junk URLs must not make series."""
+
+RELOADS = ("ok", "refused")
+
+FAULTS: dict[type[Exception], str] = {
+    EngineHung: "hung",
+    DeviceFault: "device_fault",
+    OutOfMemory: "out_of_memory",
+    Exception: "run_failed",
+}
+"""The kinds of engine faults, a class before its base."""
 
 OUTCOMES = ("ok", "client_error", "rejected", "cancelled", "timeout", "error")
 
 
 def route_of(path: str) -> str:
     """The route label of a path."""
+    if path.startswith(f"{CONSOLE_ROUTE}/"):
+        return CONSOLE_ROUTE
+    if model := MODEL_PATH.fullmatch(path):
+        return f"{MODEL_ROUTE}{model[1] or ''}"
     return path if path in ROUTES else OTHER_ROUTE
 
 
@@ -53,9 +94,12 @@ class Metrics:
         self.request_seconds = self._histogram(
             "request_duration_seconds", "Detect requests, arrival to last byte handed over", SECONDS
         )
-        self.stage_seconds = self._histogram(
-            "stage_duration_seconds", "Stages of detect requests; they add up", SECONDS, "stage"
-        )
+        stages = Histogram(
+            "retinaserve_stage_duration_seconds", "Stages of detect requests; they add up",
+            SECONDS, "stage", get_args(Stage),
+        )  # fmt: skip
+        self._registry.register(stages)
+        self.stage_seconds = stages.series
         self.batch_size = self._histogram(
             "batch_size", "Images per run of the engine", (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 256)
         )
@@ -73,31 +117,65 @@ class Metrics:
         )  # fmt: skip
         self.scales = self._counter("scale", "Images by scale", "scale")
         self.unseen_shapes = self._counter("unseen_shapes", "Runs of a shape not warmed")
+        self.reloads = self._counter("reloads", "Bundles that were to be swapped in", "result")
         self.engine_faults = self._counter("engine_faults", "Failures of the engine", "kind")
         for reason in ("idle", "busy", "full", "retry"):
             self.dispatches.labels(reason)
         for outcome in OUTCOMES:
             self.images.labels(outcome)
             self.requests.labels("/v1/detect", outcome)
+        for result in RELOADS:
+            self.reloads.labels(result)
+        self.received.labels("/v1/detect")
+        for kind in FAULTS.values():
+            self.engine_faults.labels(kind)
+        self._info = self._gauge(
+            "model_info", "What is served", "name", "version", "engine", "precision"
+        )
+        self.describe(manifest, engine, precision)
+
+    def describe(self, manifest: Manifest, engine: str, precision: str) -> None:
+        """Says what is served from now on, and that alone."""
+        self._info.clear()
+        self._info.labels(manifest.name, manifest.version, engine, precision).set(1)
         for scale in manifest.scales:
             self.scales.labels(str(scale))
-        self.received.labels("/v1/detect")
-        self.engine_faults.labels("run_failed")
-        info = self._gauge("model_info", "What is served", "name", "version", "engine", "precision")
-        info.labels(manifest.name, manifest.version, engine, precision).set(1)
 
-    def watch(self, batcher: Callable[[], Batcher], latency_target_s: float) -> None:
-        """Has the gauges read the batcher of that moment at every scrape."""
+    def forget_scales(self, old: Manifest, new: Manifest) -> None:
+        """Drops the series of scales that nothing serves any more, else each model adds some."""
+        for scale in {*old.scales} - {*new.scales}:
+            self.scales.remove(str(scale))
+
+    def watch(self, batchers: Callable[[], Sequence[Batcher]], latency_target_s: float) -> None:
+        """Has the gauges read the batchers of that moment at every scrape.
+
+        There is more than one while a model that was replaced finishes what it has.
+        """
         gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "queue_depth": ("Images in the queues", lambda: batcher().queued),
-            "queue_oldest_age_seconds": ("Age of the oldest", lambda: batcher().oldest_age_s),
-            "inflight_batches": ("Batches in the engine", lambda: batcher().running),
+            "queue_depth": ("Images in the queues", lambda: sum(b.queued for b in batchers())),
+            "queue_oldest_age_seconds": (
+                "Age of the oldest",
+                lambda: max(b.oldest_age_s for b in batchers()),
+            ),
+            "inflight_batches": (
+                "Batches in the engine",
+                lambda: sum(b.running for b in batchers()),
+            ),
             "saturation_ratio": (
                 "Predicted wait / target: scale out above 1",
-                lambda: batcher().wait_s / latency_target_s,
+                lambda: sum(b.wait_s for b in batchers()) / latency_target_s,
             ),
         }
         for name, (text, read) in gauges.items():
+            self._gauge(name, text).set_function(read)
+
+    def watch_gpu(self, gpu: Gpu) -> None:
+        """Has gauges ask the GPU at every scrape."""
+        for name, text, read in (
+            ("gpu_memory_used_bytes", "GPU memory in use", gpu.memory_used_bytes),
+            ("gpu_memory_total_bytes", "GPU memory", gpu.memory_total_bytes),
+            ("gpu_utilization_ratio", "Part of the time in which the GPU ran", gpu.utilization),
+        ):
             self._gauge(name, text).set_function(read)
 
     def observe_batch(self, report: BatchReport, unseen: bool) -> None:
@@ -106,16 +184,19 @@ class Metrics:
         padded = report.size * report.canvas.height * report.canvas.width
         self.batch_padding.observe(1.0 - report.image_pixels / padded)
         self.dispatches.labels(report.reason).inc()
-        if report.failed:
-            self.engine_faults.labels("run_failed").inc()
         if unseen:
             self.unseen_shapes.inc()
+
+    def observe_fault(self, error: Exception) -> None:
+        """Counts what the engine raised, by the nearest kind."""
+        kind = next(kind for base, kind in FAULTS.items() if isinstance(error, base))
+        self.engine_faults.labels(kind).inc()
 
     def observe_stages(self, stages: StageClock) -> None:
         """Ends a detect request's clock and counts where its time went."""
         self.request_seconds.observe(stages.stop())
         for stage, seconds in stages.seconds.items():
-            self.stage_seconds.labels(stage).observe(seconds)
+            self.stage_seconds[stage].observe(seconds)
 
     def render(self) -> bytes:
         """The text exposition. Called on the event loop, where all is counted: a consistent cut."""
@@ -127,9 +208,7 @@ class Metrics:
     def _gauge(self, name: str, text: str, *labels: str) -> prom.Gauge:
         return prom.Gauge(f"retinaserve_{name}", text, labels, registry=self._registry)
 
-    def _histogram(
-        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
-    ) -> prom.Histogram:
-        return prom.Histogram(
-            f"retinaserve_{name}", text, labels, buckets=buckets, registry=self._registry
-        )
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> Series:
+        histogram = Histogram(f"retinaserve_{name}", text, bounds)
+        self._registry.register(histogram)
+        return histogram.series[""]

@@ -5,6 +5,7 @@ Pure ASGI: BaseHTTPMiddleware would hide the client's disconnect from the routes
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -12,17 +13,23 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.context import CONTEXT_KEY, RequestContext, request_id
+from service.access import QUIET_ROUTES, AccessLog
+from service.connection import Connection
+from service.context import CONNECTION_KEY, CONTEXT_KEY, RequestContext, request_id, trace_of
 from service.detector import CLIENT_LEFT
-from service.errors import MEDIA_TYPE, ClientLeft, InternalError, Problem
-from service.metrics import outcome_of, route_of
+from service.errors import (
+    MEDIA_TYPE,
+    ClientLeft,
+    Draining,
+    InternalError,
+    Problem,
+    TooManyConnections,
+)
+from service.metrics import IMAGE_ROUTES, outcome_of, route_of
 from service.runtime import Runtime
 from service.stages import StageClock
 
-logger = logging.getLogger("service.access")
-
-QUIET_ROUTES = ("/livez", "/readyz", "/metrics")
-"""Asked every few seconds by machines: logged at debug level."""
+logger = logging.getLogger(__name__)
 
 
 def problem_response(problem: Problem, context: RequestContext) -> Response:
@@ -38,11 +45,29 @@ class RequestLayer:
     def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
         self._app = app
         self._runtime = runtime
+        self._log = AccessLog(runtime.settings.log_lines_per_s, runtime.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
         context = self._arrived(scope)
+        tracing = self._runtime.tracing
+        if tracing is None or context.route in QUIET_ROUTES:
+            await self._serve(context, scope, receive, send)
+            return
+        with tracing.request(context, Headers(scope=scope)) as span:
+            status = await self._serve(context, scope, receive, send)
+            tracing.ended(span, context, status)
+
+    async def _serve(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> int:
+        """Answers; the status, or that of a client that left."""
+        if context.method == "HEAD":
+            # What GET would answer; uvicorn, which has the scope as it was, leaves out the body.
+            scope = {**scope, "method": "GET"}
+        connection: Connection | None = scope.get(CONNECTION_KEY)
         status = 0
 
         async def answer(message: Message) -> None:
@@ -51,32 +76,51 @@ class RequestLayer:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = context.id
-                if self._runtime.draining:
+                if self._runtime.draining or (connection and connection.closes):
                     headers["Connection"] = "close"  # the next request shall go elsewhere
             await send(message)
 
+        async def tell(problem: Problem) -> None:
+            await problem_response(problem, context)(scope, receive, answer)
+
         try:
+            if connection and connection.crowded and context.route not in QUIET_ROUTES:
+                raise TooManyConnections
             await self._app(scope, receive, answer)
+        except TooManyConnections as problem:
+            await tell(problem)
         except ClientLeft:
-            status = CLIENT_LEFT
+            problem_of_body = connection.take_problem() if connection else None
+            if problem_of_body:
+                await tell(problem_of_body)
+            else:
+                status = CLIENT_LEFT
+        except asyncio.CancelledError:
+            # From outside: the drain took longer than it may.
+            if not self._runtime.draining:
+                raise
+            if not status:
+                await tell(Draining())
         except Exception:
             logger.exception("request %s failed", context.id)
             if not status:
-                await problem_response(InternalError(), context)(scope, receive, answer)
+                await tell(InternalError())
             status = 500
         finally:
-            # A task cancelled from outside, when the drain took too long, answers nobody either.
             self._ended(context, status or CLIENT_LEFT)
+        return status or CLIENT_LEFT
 
     def _arrived(self, scope: Scope) -> RequestContext:
         headers = Headers(scope=scope)
+        client = scope.get("client")
         context = scope[CONTEXT_KEY] = RequestContext(
             id=request_id(headers.get("x-request-id")),
             method=scope["method"],
             path=scope["path"],
             route=route_of(scope["path"]),
             stages=StageClock(self._runtime.clock),
-            traceparent=headers.get("traceparent"),
+            client=client[0] if client else None,
+            trace=trace_of(headers.get("traceparent")),
         )
         if context.route != "/metrics":
             self._runtime.metrics.received.labels(context.route).inc()
@@ -88,22 +132,8 @@ class RequestLayer:
             # Counted when over: a scrape would always find itself in flight.
             metrics.received.labels(context.route).inc()
         metrics.requests.labels(context.route, outcome_of(status)).inc()
-        if context.route == "/v1/detect":
+        if context.route in IMAGE_ROUTES:
             metrics.observe_stages(context.stages)
         else:
             context.stages.stop()
-        level = logging.DEBUG if context.route in QUIET_ROUTES else logging.INFO
-        if logger.isEnabledFor(level):
-            seconds = sum(context.stages.seconds.values())
-            facts = {
-                "request_id": context.id,
-                "method": context.method,
-                "path": context.path,
-                "status": status,
-                "duration_ms": round(seconds * 1e3, 2),
-                **({"traceparent": context.traceparent} if context.traceparent else {}),
-                **context.notes,
-            }
-            logger.log(
-                level, "%s %s %d", context.method, context.path, status, extra={"facts": facts}
-            )
+        self._log.write(context, status)

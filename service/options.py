@@ -44,7 +44,11 @@ class DetectQuery(BaseModel):
     ] = "xyxy"
     timeout_ms: Annotated[
         int | None,
-        Field(ge=1, le=60_000, description="Answer 504 when this has passed since arrival."),
+        Field(
+            ge=1,
+            le=60_000,
+            description="From arrival: 503 at once where it can't be met, 504 when it has passed.",
+        ),
     ] = None
 
     def options(self, manifest: Manifest) -> Options:

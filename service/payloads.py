@@ -48,7 +48,7 @@ def _multipart(boundary: object, body: bytes, max_images: int) -> list[bytes]:
 
     def on_file(file: File) -> None:
         if len(pictures) == max_images:
-            raise _too_many(max_images)
+            raise too_many_images(max_images)
         file.file_object.seek(0)
         pictures.append(file.file_object.read())
 
@@ -83,29 +83,34 @@ def _multipart(boundary: object, body: bytes, max_images: int) -> list[bytes]:
     return pictures
 
 
-def _json(body: bytes, max_images: int) -> list[bytes]:
+def json_document(body: bytes) -> Any:
+    """What a JSON body says; Malformed if it is none."""
     try:
-        document = json.loads(body.decode("utf-8"))
+        return json.loads(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise Malformed("the JSON body is not UTF-8") from None
     except RecursionError:
         raise Malformed("the JSON body nests too deep") from None
     except ValueError:
         raise Malformed("the body is not JSON") from None
-    match document:
+
+
+def _json(body: bytes, max_images: int) -> list[bytes]:
+    match json_document(body):
         case {"image": image, **rest} if not rest:
-            return [_base64("image", image)]
+            return [from_base64("image", image)]
         case {"images": list(images), **rest} if images and not rest:
             if len(images) > max_images:
-                raise _too_many(max_images)
-            return [_base64(f"images[{i}]", image) for i, image in enumerate(images)]
+                raise too_many_images(max_images)
+            return [from_base64(f"images[{i}]", image) for i, image in enumerate(images)]
     raise Malformed(
         'the JSON body must be {"image": "..."} or {"images": ["...", ...]}, nothing else, '
         "each image base64 or a data: URI"
     )
 
 
-def _base64(name: str, text: Any) -> bytes:
+def from_base64(name: str, text: Any) -> bytes:
+    """The bytes of a base64 string or data: URI; Malformed tells of it by `name`."""
     if not isinstance(text, str):
         raise Malformed(f"{name} must be a string: base64 or a data: URI")
     if text[:5].lower() == "data:":
@@ -120,5 +125,6 @@ def _base64(name: str, text: Any) -> bytes:
         raise Malformed(f"{name} is not base64") from None
 
 
-def _too_many(max_images: int) -> Malformed:
+def too_many_images(max_images: int) -> Malformed:
+    """What a request with more images than may be is refused with."""
     return Malformed(f"too many images: one request may hold up to {max_images}")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.answers import answer, wanted_picture
-from service.bodies import read_body, unless_client_leaves
+from service.chaos import HEADER, Mark
 from service.context import context_of
-from service.errors import DeadlinePassed, Unauthorized
+from service.exchange import Patience, exchange
 from service.options import DetectQuery
 from service.runtime import Runtime
 from service.schemas import (
@@ -26,6 +23,7 @@ from service.schemas import (
     Models,
     problem_responses,
 )
+from service.served import ServedModel
 
 router = APIRouter()
 
@@ -41,28 +39,23 @@ router = APIRouter()
             "model": DetectResult | DetectResults,
             "content": {"image/png": {}, "image/jpeg": {}},
         },
-        **problem_responses(400, 401, 408, 413, 415, 422, 500, 503, 504),
+        **problem_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
     },
     openapi_extra=DETECT_BODY,
 )
 async def detect_route(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
     """Detects in whatever pictures the body holds."""
     runtime, context = _runtime(request), context_of(request.scope)
-    check_key(request, runtime)
-    runtime.model.check_serving()
-    runtime.model.batcher.check_room()  # a refusal need not wait for the upload
-    query.options(runtime.model.manifest)
     picture = wanted_picture(request.headers.get("accept"))
-    async with _within(query.timeout_ms):
-        body = await _body(request, runtime)
-        deadline = None
-        if query.timeout_ms is not None:
-            deadline = context.stages.started_at + query.timeout_ms / 1e3
-        model = runtime.model  # once, now: it may be another than before the upload
-        options = query.options(model.manifest)
-        content_type = request.headers.get("content-type")
-        answering = answer(runtime, model, context, content_type, body, options, picture, deadline)
-        return await unless_client_leaves(request.receive, answering)
+    content_type = request.headers.get("content-type")
+    chaos = chaos_mark(request, runtime)
+
+    async def answering(model: ServedModel, body: bytes, patience: Patience) -> Response:
+        options = replace(query.options(model.manifest), chaos=chaos)
+        deadline = patience.deadline
+        return await answer(runtime, model, context, content_type, body, options, picture, deadline)
+
+    return await exchange(request, runtime, query.timeout_ms, query.options, answering)
 
 
 @router.get("/v1/models", summary="What is served", response_model=Models)
@@ -111,37 +104,12 @@ async def metrics_route(request: Request) -> Response:
     return Response(metrics.render(), headers={"Content-Type": metrics.content_type})
 
 
-def check_key(request: Request, runtime: Runtime) -> None:
-    """Raises Unauthorized unless the request has the API key, where one is set."""
-    if runtime.settings.api_key is None:
-        return
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    wanted = runtime.settings.api_key.get_secret_value()
-    if not hmac.compare_digest(given.encode(), wanted.encode()):
-        raise Unauthorized
+def chaos_mark(request: Request, runtime: Runtime) -> Mark | None:
+    """What the request wants done to the engine, which only `serve --chaos` listens to."""
+    text = request.headers.get(HEADER) if runtime.settings.chaos else None
+    return None if text is None else Mark.parse(text)
 
 
 def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
-
-
-@asynccontextmanager
-async def _within(timeout_ms: int | None) -> AsyncIterator[None]:
-    """Turns `timeout_ms` into DeadlinePassed; what is under way is cancelled."""
-    try:
-        async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1e3):
-            yield
-    except TimeoutError:
-        raise DeadlinePassed from None
-
-
-async def _body(request: Request, runtime: Runtime) -> bytes:
-    declared = request.headers.get("content-length", "")
-    return await read_body(
-        request.receive,
-        int(declared) if declared.isdecimal() else None,
-        runtime.settings.max_body_bytes,
-        runtime.settings.body_timeout_s,
-    )

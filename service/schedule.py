@@ -1,20 +1,27 @@
-"""Which images run together, and when: pure logic, no clock and no event loop of its own.
+"""The queues: which images run together, and which go next.
 
 Images queue per key (canvas and engine thresholds): only they can share a run. The key whose head
-has waited longest goes next, so no key starves. A batch is bounded by count and padded pixels.
+has waited longest goes next, so no key starves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.engines.session import Detections
 from model.letterbox import Canvas
+from service.chaos import Mark
+from service.tracing import REQUEST_SPAN
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 
 class Key(NamedTuple):
@@ -37,6 +44,37 @@ class Limits:
         return max(1, min(self.batch_size, self.batch_pixels // (canvas.height * canvas.width)))
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an entry got, and when its run began on the batcher's clock."""
+
+    detections: Detections
+    dispatched_at: float
+
+
+class Owner(Protocol):
+    """Who waits for an entry: an asyncio.Future, or one of concurrent.futures."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more: answered, refused or left."""
+
+    def set_result(self, result: Answer, /) -> None:
+        """Answers."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Refuses."""
+
+
+@dataclass(eq=False)
+class Place:
+    """A place for one image from before it is decoded until it is queued or has left."""
+
+    key: Key
+    """What it is expected to be queued under: its canvas is known when it is decoded."""
+    deadline: float | None
+    admitted_at: float
+
+
 @dataclass(eq=False)
 class Entry:
     """One queued image; times on the batcher's clock, in seconds."""
@@ -46,15 +84,33 @@ class Entry:
     image_size: tuple[int, int]
     queued_at: float
     deadline: float | None = None
+    chaos: Mark | None = None
+    """What the engine shall do to its batch; only with `serve --chaos`."""
+    owner: Owner = field(default_factory=Future[Answer])
+    request_span: SpanContext | None = field(default_factory=REQUEST_SPAN.get)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for it."""
+        return not self.owner.done()
+
+    def answer(self, answer: Answer) -> None:
+        """Tells the owner, if it is still there."""
+        if self.wanted:
+            self.owner.set_result(answer)
+
+    def refuse(self, problem: Exception) -> None:
+        """Tells the owner, if it is still there."""
+        if self.wanted:
+            self.owner.set_exception(problem)
 
 
-@dataclass
 class Schedule:
     """The queues."""
 
-    limits: Limits
-    _queues: dict[Key, dict[Entry, None]] = field(default_factory=dict)
-    """Each key's entries in order of arrival; a key without entries is not held."""
+    def __init__(self) -> None:
+        self._queues: dict[Key, dict[Entry, None]] = {}
+        """Each key's entries in order of arrival; a key without entries is not held."""
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
@@ -62,6 +118,10 @@ class Schedule:
     def __iter__(self) -> Iterator[Entry]:
         for queue in self._queues.values():
             yield from queue
+
+    def counts(self) -> dict[Key, int]:
+        """How many entries each key has."""
+        return {key: len(queue) for key, queue in self._queues.items()}
 
     def add(self, entry: Entry) -> None:
         """Queues an entry behind those of its key."""
@@ -74,22 +134,31 @@ class Schedule:
         if not queue:
             self._queues.pop(entry.key, None)
 
-    def expire(self, now: float) -> list[Entry]:
-        """Takes out and returns the entries whose deadline has passed."""
-        late = [entry for entry in self if entry.deadline is not None and entry.deadline <= now]
-        for entry in late:
-            self.discard(entry)
-        return late
+    def take_batch(
+        self,
+        capacity: Callable[[Canvas], int],
+        is_late: Callable[[Entry, int], bool] = lambda entry, size: False,
+    ) -> tuple[list[Entry], list[Entry]]:
+        """Takes out the next batch in order of arrival, and what was passed over for being late.
 
-    def take_batch(self) -> list[Entry]:
-        """Takes out the next batch, in order of arrival; empty if nothing is queued."""
+        `capacity`: images that a batch of a canvas may hold. `is_late`: whether an entry would miss
+        its deadline in a batch of so many that began now. The batch is the largest with none that
+        is; it is empty if nothing is queued or all of the next key is late even alone.
+        """
         if not self._queues:
-            return []
+            return [], []
         key = min(self._queues, key=lambda key: next(iter(self._queues[key])).queued_at)
-        batch = list(islice(self._queues[key], self.limits.capacity(key.canvas)))
-        for entry in batch:
+        queue = list(self._queues[key])
+        batch: list[Entry] = []
+        for size in range(min(capacity(key.canvas), len(queue)), 0, -1):
+            batch = list(islice((entry for entry in queue if not is_late(entry, size)), size))
+            if len(batch) == size:
+                break
+        ahead = queue[: queue.index(batch[-1])] if batch else queue
+        passed = [entry for entry in ahead if entry not in batch]
+        for entry in (*batch, *passed):
             self.discard(entry)
-        return batch
+        return batch, passed
 
     def oldest_age_s(self, now: float) -> float:
         """How long the oldest entry has been queued; 0 if none is."""

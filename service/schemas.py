@@ -122,10 +122,12 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _MEANING = {
     400: "Malformed: a bad or unknown parameter, or a body of the wrong shape",
     401: "The API key is missing or wrong",
+    404: "No such path or model",
     408: "The body made too little progress",
     413: "Too many bytes or pixels",
     415: f"By its content not one of {ACCEPTED}",
     422: "A picture that does not decode",
+    429: "The caller's quota is used up; see Retry-After",
     500: "A bug",
     503: "Full, shutting down or not ready; see Retry-After",
     504: "timeout_ms passed",

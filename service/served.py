@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from export.engines.session import Session
-from service.batcher import Batcher, BatchReport
+from export.engines.session import DeviceFault, Session
+from service.batcher import Batcher
+from service.chaos_engine import ChaosEngine
+from service.dispatcher import BatchReport
 from service.engine import Engine, ThreadEngine
-from service.errors import NotReady
+from service.errors import EngineLost, NotReady
 from service.schedule import Limits
 from service.settings import Settings
 from service.stages import Clock
-from service.warmup import Shape, shapes_of, warm
+from service.traced_engine import TracedEngine
+from service.warmup import Shape, shapes_of, trim_heap, warm
+from service.watchdog import WatchedEngine
+
+if TYPE_CHECKING:
+    from service.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +32,8 @@ SLOW_WARM_UP_S = 2.0
 class ServedModel:
     """A session that is warmed, then serves; `engine` replaces the thread that runs it.
 
-    `report` is told of each batch, and whether its shape was one that had not been warmed.
+    `report` is told of each batch, and whether its shape was one that had not been warmed;
+    `on_fault` of whatever the engine raises, a DeviceFault being the last.
     """
 
     def __init__(
@@ -35,10 +43,16 @@ class ServedModel:
         clock: Clock,
         report: Callable[[BatchReport, bool], None],
         engine: Engine | None = None,
+        on_fault: Callable[[Exception], None] = lambda _: None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.session = session
         self.manifest = session.manifest
-        self.engine = engine or ThreadEngine(session)
+        if engine is None:
+            engine = ChaosEngine(session) if settings.chaos else ThreadEngine(session)
+        if tracing is not None:
+            engine = TracedEngine(engine, tracing)
+        self.engine = WatchedEngine(engine, settings.engine_timeout_s, clock, on_fault)
         most = min(settings.max_batch_size, session.max_batch or settings.max_batch_size)
         limits = Limits(most, settings.max_batch_pixels)
         self.batcher = Batcher(self.engine, limits, settings.queue_limit, self._observe, clock)
@@ -46,6 +60,7 @@ class ServedModel:
         """Set when the warm-up is over, well or not."""
         self._clock = clock
         self._report = report
+        self._on_fault = on_fault
         self._phase: Literal["warming", "ready", "failed"] = "warming"
         self._shapes = shapes_of(self.manifest, limits)
         self._seen: set[Shape] = set()
@@ -57,12 +72,16 @@ class ServedModel:
         return self._phase == "ready"
 
     def check_serving(self) -> None:
-        """Raises NotReady unless requests can be answered."""
+        """Raises NotReady or EngineLost unless requests can be answered."""
         if self._phase == "warming":
             done, total = len(self._seen), len(self._shapes)
             raise NotReady(f"the engine is warming up: {done} of {total} shapes have run", 1)
         if self._phase == "failed":
-            raise NotReady("the engine does not run; the log says why", 60)
+            raise EngineLost
+
+    def fail(self) -> None:
+        """Takes no more requests."""
+        self._phase = "failed"
 
     def start(self) -> None:
         """Begins to dispatch what is submitted."""
@@ -77,10 +96,10 @@ class ServedModel:
                 shape_began = self._clock()
                 await warm(self.engine, self.manifest, shape)
                 self._seen.add(shape)
-                self.batcher.rate.observe(shape[1], self._clock() - shape_began)
+                self.batcher.forecast.warmed(*shape, self._clock() - shape_began)
         except Exception:
             logger.exception("the engine failed while warming up")
-            self._phase = "failed"
+            self.fail()
             return
         finally:
             self.warmed.set()
@@ -91,7 +110,9 @@ class ServedModel:
                 len(self._shapes),
                 seconds,
             )
-        self._phase = "ready"
+        trim_heap()
+        if self._phase == "warming":  # not where `fail` was called meanwhile
+            self._phase = "ready"
 
     async def stop(self) -> None:
         """Finishes what was admitted, then lets go of the engine."""
@@ -106,4 +127,5 @@ class ServedModel:
     def _dispatcher_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             logger.critical("the dispatcher died", exc_info=task.exception())
-            self._phase = "failed"
+            self.fail()
+            self._on_fault(DeviceFault("the dispatcher died"))

@@ -6,14 +6,22 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
+import resource
 import signal
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from model.errors import InputError
+from service.connection import ConnectionConfig
+from service.connection_limits import ConnectionLimits
 from service.runtime import Runtime
 from service.settings import Settings
 
@@ -21,15 +29,27 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 
+ENGINE_LOST = 70
+"""The exit status when only a new process can serve again (sysexits.h: EX_SOFTWARE)."""
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket at exactly this address; InputError says why there is none."""
+SPARE_FILES = 128
+"""Files that are open besides connections: libraries, models, pipes."""
+
+FAILURE_GRACE_S = 10.0
+"""How long closing may take once the engine is lost; nobody waits for an answer with boxes."""
+
+
+def bind(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A listening socket at exactly this address; InputError says why there is none.
+
+    `option` is the one that chooses the port.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            reason = "the port is in use; choose another with --port"
+            reason = f"the port is in use; choose another with {option}"
         elif error.errno == errno.EACCES:
             reason = "this port needs more rights; choose one from 1024"
         else:
@@ -43,6 +63,23 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+@contextlib.contextmanager
+def ends_on_sigterm() -> Iterator[None]:
+    """Has SIGTERM end the process with status 0 while it starts, when there is nothing to finish.
+
+    The kernel ignores it for PID 1, as one is in a container, unless there is a handler.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Server(uvicorn.Server):
     """Drains on SIGTERM and SIGINT and then returns, instead of raising the signal again.
 
@@ -50,10 +87,25 @@ class Server(uvicorn.Server):
     end with status 143 or 130; an orchestrator reads that as a failure.
     """
 
-    def __init__(self, config: uvicorn.Config, runtime: Runtime, drain_delay_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        runtime: Runtime,
+        drain_delay_s: float,
+        beside: AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
         super().__init__(config)
+        self._beside = beside or contextlib.nullcontext()
         self._runtime = runtime
         self._drain_delay_s = drain_delay_s
+        self.status = 0
+        """The exit status that the process shall have."""
+        runtime.on_failure = self._on_failure
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """See `uvicorn.Server.serve`."""
+        async with self._beside:
+            await super().serve(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -82,23 +134,82 @@ class Server(uvicorn.Server):
             self._runtime.begin_drain()
             asyncio.get_running_loop().call_later(self._drain_delay_s, self._stop)
 
+    def _on_failure(self) -> None:
+        """Answers for the drain delay, with 503 as it is, then closes and ends whatever hangs."""
+        self.status = ENGINE_LOST
+        asyncio.get_running_loop().call_later(self._drain_delay_s, self._stop)
+        # Kept by no event loop: should closing hang as well, this ends the process all the same.
+        end = threading.Timer(self._drain_delay_s + FAILURE_GRACE_S, os._exit, [ENGINE_LOST])
+        end.daemon = True
+        end.start()
+
     def _stop(self) -> None:
         self.should_exit = True
 
 
-def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
-    """Serves until a signal has been obeyed."""
-    config = uvicorn.Config(
+def serve(
+    app: FastAPI,
+    settings: Settings,
+    listener: socket.socket,
+    beside: AbstractAsyncContextManager[None] | None = None,
+) -> int:
+    """Serves until a signal has been obeyed or the engine is lost; the exit status for that.
+
+    `beside` is held meanwhile, on the same event loop.
+    """
+    logger.debug("settings", extra={"facts": settings.model_dump(mode="json")})
+    limits = ConnectionLimits(
+        settings.max_connections,
+        settings.header_timeout_s,
+        settings.keep_alive_s,
+        settings.write_timeout_s,
+    )
+    raise_file_limit(settings.max_connections)
+    config = uvicorn_config(
+        app, "on", settings.drain_timeout_s, limits, settings.forwarded_allow_ips
+    )
+    server = Server(config, app.state.runtime, settings.drain_delay_s, beside)
+    server.run(sockets=[listener])
+    logger.info("stopped")
+    return server.status
+
+
+def raise_file_limit(connections: int) -> None:
+    """Lets the process have as many files open as connections may need, as far as it may itself.
+
+    Past this limit accepting fails, and the event loop turns without getting anything done.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        if granted < wanted:
+            logger.warning(
+                "max_connections is %d, but only %d files may be open: raise ulimit -n to %d",
+                connections, hard, wanted,
+            )  # fmt: skip
+
+
+def uvicorn_config(
+    app: ASGIApp,
+    lifespan: Literal["on", "off"],
+    drain_timeout_s: float,
+    limits: ConnectionLimits | None = None,
+    forwarded_allow_ips: str = "",
+) -> uvicorn.Config:
+    """How each listener of this process is served."""
+    return ConnectionConfig(
         app,
+        limits or ConnectionLimits(),
         loop="uvloop",
-        http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        proxy_headers=bool(forwarded_allow_ips),
+        forwarded_allow_ips=forwarded_allow_ips,
+        timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
     )
-    Server(config, app.state.runtime, settings.drain_delay_s).run(sockets=[listener])
-    logger.info("stopped")

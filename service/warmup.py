@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
 from export.manifest import Manifest
@@ -26,3 +28,10 @@ async def warm(engine: Engine, manifest: Manifest, shape: Shape) -> None:
     key = Key(canvas, thresholds.score_threshold, thresholds.iou_threshold)
     grey = np.full((*canvas, 3), 128, np.uint8)
     await engine.run([Entry(key, grey, (canvas.height, canvas.width), 0.0) for _ in range(size)])
+
+
+def trim_heap() -> None:
+    """Hands back what loading and warming have freed; without glibc there is nothing to call."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.engines.registry import open_session
 from export.manifest import Manifest
-from service.settings import PREFIX, read_settings
+from service.settings import PREFIX, Settings, read_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from service.reload import Opener
+
+logger = logging.getLogger(__name__)
 
 HELP = "serve a bundle over HTTP"
 
@@ -24,6 +35,10 @@ variables only: {PREFIX}API_KEY, {PREFIX}MAX_BODY_BYTES, {PREFIX}MAX_IMAGE_PIXEL
 
 SIGTERM: /readyz answers 503 at once, requests are served for --drain-delay-s more, then the
 listener closes, what is in flight finishes and the exit status is 0. Ctrl-C skips the delay.
+
+Exit status 70: the engine is lost (a fault of the device, a run that hangs, a failed warm-up).
+/readyz and all requests answer 503 at once, for --drain-delay-s; the last log line says why.
+Have whatever started the process start it again. Status 2: what was asked for can't be served.
 """
 
 
@@ -37,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--device", str, "cpu, or cuda:N for a GPU (default: cpu)"),
         ("--host", str, "address to listen on (default: 127.0.0.1)"),
         ("--port", int, "port to listen on, 0 for any free one (default: 8000)"),
+        ("--admin-port", int, "port of POST /admin/reload on 127.0.0.1 (default: none)"),
         ("--precision", str, "fp32, fp16, bf16, int8 or fp8 (default: the bundle's first graph)"),
         ("--scales", str, "of a checkpoint, comma separated (default: the training's)"),
         ("--max-batch-size", int, "images that may share a run (default: 2)"),
@@ -48,38 +64,72 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ]
     for flag, kind, text in options:
         parser.add_argument(flag, type=kind, help=text)
+    parser.add_argument(
+        "--chaos",
+        action="store_const",
+        const=True,
+        help="let the header X-Retinaserve-Chaos break the engine: to try what happens then",
+    )
 
 
 OPTIONS = (
-    "bundle", "engine", "device", "host", "port", "precision", "scales", "max_batch_size",
-    "queue_limit", "engine_threads", "decode_threads", "drain_delay_s", "log_level",
+    "bundle", "engine", "device", "host", "port", "admin_port", "precision", "scales",
+    "max_batch_size", "queue_limit", "engine_threads", "decode_threads", "drain_delay_s",
+    "log_level", "chaos",
 )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or Ctrl-C; 0 when everything in flight was answered."""
+    """Serves until SIGTERM or Ctrl-C; 0 when everything in flight was answered.
+
+    A lost engine ends the process, with status 70.
+    """
     settings = read_settings({name: getattr(args, name) for name in OPTIONS})
     # The rest is imported late: a bad setting is answered without waiting for the libraries.
+    from service.admin import admin_socket, administered
+    from service.chaos import HEADER
     from service.logs import configure_logs
-    from service.server import bind, serve, url_of
+    from service.reload import Reloader
+    from service.server import bind, ends_on_sigterm, serve, url_of
 
     configure_logs(settings.log_level)
-    with bind(settings.host, settings.port) as listener:
-        from service.app import create_app
+    if settings.chaos:
+        logger.warning("--chaos: whoever sends the header %s breaks the engine", HEADER)
+    with (
+        ends_on_sigterm(),
+        bind(settings.host, settings.port) as listener,
+        admin_socket(settings) as admin,
+    ):
+        app, opener = application(settings, url_of(listener))
+        reloader = Reloader(app.state.runtime, opener)
+        status = serve(app, settings, listener, administered(app.state.runtime, reloader, admin))
+    if status:
+        # Without Python's own end, which would wait for an engine's thread that hangs.
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
-        session = open_session(
-            settings.bundle,
-            settings.engine,
-            settings.device,
-            settings.precision,
-            settings.engine_threads,
-            scales=settings.checkpoint_scales,
-            compiled=settings.torch_compile,
-        )
-        line = welcome(url_of(listener), session.manifest, session.precision)
-        app = create_app(settings, session, on_ready=lambda: print(line, flush=True))
-        serve(app, settings, listener)
-    return 0
+
+def application(settings: Settings, url: str) -> tuple[FastAPI, Opener]:
+    """The application, which prints the welcome when it is ready, and what opens a next bundle.
+
+    Nothing but the application holds the session: a reload has to be able to let go of it.
+    """
+    from service.app import create_app
+    from service.reload import opener_of
+
+    session = open_session(
+        settings.bundle,
+        settings.engine,
+        settings.device,
+        settings.precision,
+        settings.engine_threads,
+        scales=settings.checkpoint_scales,
+        compiled=settings.torch_compile,
+    )
+    line = welcome(url, session.manifest, session.precision)
+    app = create_app(settings, session, on_ready=lambda: print(line, flush=True))
+    return app, opener_of(settings, session)
 
 
 def welcome(url: str, manifest: Manifest, precision: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -18,6 +19,22 @@ from tests.service.fakes import FakeSession
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Puts back what `configure_logs` changes in this process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {
+        name: logging.getLogger(name).level for name in ("uvicorn", "PIL", "python_multipart")
+    }
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, held in levels.items():
+        logging.getLogger(name).setLevel(held)
 
 
 Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]

@@ -60,7 +60,7 @@ async def test_a_wrong_method_is_a_405_problem_with_allow(serving):
     async with serving() as client:
         answers = [await client.get("/v1/detect"), await client.post("/livez")]
     assert [answer.status_code for answer in answers] == [405, 405]
-    assert [answer.headers["allow"] for answer in answers] == ["POST", "GET"]
+    assert [answer.headers["allow"] for answer in answers] == ["POST", "GET, HEAD"]
     assert answers[0].json()["code"] == "method_not_allowed"
 
 
@@ -164,7 +164,7 @@ async def test_docs_and_openapi_describe_bodies_answers_and_problems(serving):
         "timeout_ms",
     ]  # fmt: skip
     assert sorted(detect["responses"]) == [
-        "200", "400", "401", "408", "413", "415", "422", "500", "503", "504",
+        "200", "400", "401", "408", "413", "415", "422", "429", "500", "503", "504",
     ]  # fmt: skip
     assert list(detect["responses"]["422"]["content"]) == ["application/problem+json"]
     assert sorted(detect["responses"]["200"]["content"]) == [

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.engines.session import Detections
-from service.batcher import Answer, Batcher, BatchReport, DrainRate
-from service.errors import DeadlinePassed, Draining, InferenceFailed, QueueFull
-from service.schedule import Entry, Limits
+from model.letterbox import Canvas
+from service.batcher import Batcher
+from service.dispatcher import BatchReport
+from service.errors import DeadlinePassed, Draining, InferenceFailed, QueueFull, TooLate
+from service.schedule import Answer, Entry, Limits
 from tests.service.fakes import THREE, HeldEngine, detections, settle
 
 pytestmark = pytest.mark.anyio
@@ -37,10 +39,19 @@ class Bench:
             lambda: self.now,
         )
 
+    def admit(self, side: int = 64, thresholds=THRESHOLDS, deadline=None):
+        return self.batcher.admit([Canvas(side, side)], thresholds, deadline)
+
     def submit(self, mark: int = 0, side: int = 64, thresholds=THRESHOLDS, deadline=None):
+        async def work() -> Answer:
+            with self.admit(side, thresholds, deadline) as place:
+                return await self.put(place, mark, side)
+
+        return asyncio.ensure_future(work())
+
+    def put(self, place, mark: int = 0, side: int = 64):
         image = np.full((side, side, 3), mark, np.uint8)
-        work = self.batcher.submit(image, (side, side // 2), thresholds, deadline)
-        return asyncio.ensure_future(work)
+        return self.batcher.submit(place, image, (side, side // 2))
 
     def marks(self) -> list[list[int]]:
         """The images of each batch that the engine was given."""
@@ -164,7 +175,7 @@ async def test_an_image_past_its_deadline_never_reaches_the_engine():
     async with bench() as it:
         blocker = it.submit(0)
         await settle()
-        late, mate = it.submit(1, deadline=101.0), it.submit(2, deadline=103.0)
+        late, mate = it.submit(1, deadline=101.0), it.submit(2, deadline=109.0)
         await settle()
         it.now = 102.0
         it.engine.release_all()
@@ -221,43 +232,53 @@ async def test_other_thresholds_run_apart():
 
 async def test_admit_refuses_past_the_limit_and_says_when_to_come_back():
     async with bench(batch_size=1, queue_limit=3) as it:
-        it.batcher.rate.observe(images=1, seconds=2.5)
-        with it.batcher.admit(), it.batcher.admit(), it.batcher.admit():
-            with pytest.raises(QueueFull) as refused, it.batcher.admit():
+        it.batcher.forecast.warmed(Canvas(64, 64), 1, 2.5)
+        with it.admit(), it.admit(), it.admit():
+            with pytest.raises(QueueFull) as refused, it.admit():
                 pass
             assert refused.value.headers == {"Retry-After": "8"}  # 3 images of 2.5 s
-        with it.batcher.admit():
+        with it.admit():
             assert it.batcher.waiting == 1
 
 
 async def test_an_image_in_the_engine_no_longer_counts_as_waiting():
     async with bench(queue_limit=1) as it:
-        with it.batcher.admit():
-            task = it.submit()
-            await settle()
-            assert it.batcher.waiting == 0
-            with it.batcher.admit():
-                assert it.batcher.waiting == 1
-            it.engine.release()
-            await task
+        task = it.submit()
+        await settle()
+        assert it.batcher.waiting == 0
+        with it.admit():
+            assert it.batcher.waiting == 1
+        it.engine.release()
+        await task
 
 
 async def test_close_finishes_what_was_admitted_and_admits_no_more():
     it = Bench()
     running = asyncio.ensure_future(it.batcher.run())
-    with it.batcher.admit():
+    with it.admit() as place, it.admit() as late:
         it.batcher.close()
-        with pytest.raises(Draining), it.batcher.admit():
+        with pytest.raises(Draining), it.admit():
             pass
         await settle()
         assert not running.done()
-        task = it.submit()
+        task = asyncio.ensure_future(it.put(place))
         await settle()
         it.engine.release()
         await task
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        with pytest.raises(Draining):
+            await it.put(late)
+
+
+async def test_close_ends_the_dispatching_when_the_last_image_leaves_undecoded():
+    it = Bench()
+    running = asyncio.ensure_future(it.batcher.run())
+    with it.admit():
+        it.batcher.close()
+        await settle()
+        assert not running.done()
     await running
-    with pytest.raises(Draining):
-        await it.submit()
 
 
 async def test_whoever_waits_when_the_dispatcher_is_stopped_is_told():
@@ -268,16 +289,6 @@ async def test_whoever_waits_when_the_dispatcher_is_stopped_is_told():
     running.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [Draining, Draining]
-
-
-def test_drain_rate_predicts_from_the_last_batches():
-    rate = DrainRate()
-    assert rate.wait_s(10) == 0.0
-    rate.observe(images=4, seconds=2.0)
-    assert rate.wait_s(10) == 5.0
-    for _ in range(60):
-        rate.observe(images=4, seconds=4.0)
-    assert rate.wait_s(10) == pytest.approx(10.0, rel=0.01)
 
 
 STEP = st.one_of(
@@ -330,6 +341,7 @@ async def _chaos(steps) -> None:
                 it.batcher.close()
         if pause:
             await settle()
+            assert it.batcher.running or not it.batcher.queued, "a wake-up was lost"
     it.engine.release_all()
     await settle()
     it.batcher.close()
@@ -339,9 +351,10 @@ async def _chaos(steps) -> None:
         if task in cancelled:
             assert isinstance(result, asyncio.CancelledError)
         else:
-            assert isinstance(result, Answer | DeadlinePassed | InferenceFailed | Draining)
+            assert isinstance(
+                result, Answer | TooLate | DeadlinePassed | InferenceFailed | Draining
+            )
     assert it.batcher.queued == it.batcher.running == 0
-    assert it.batcher._owners == {}
     runs = Counter(id(entry) for batch in it.engine.batches for entry in batch)
     answered = [result for result in results if isinstance(result, Answer)]
     assert len(answered) <= len(runs)

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.images import open_header
 from service.settings import Settings
 from tests.service.fakes import FakeSession, HeldEngine, picture, settle
 
@@ -122,16 +123,13 @@ async def test_leaving_while_waiting_for_a_decode_thread_skips_the_decoding(monk
     decoded = []
     gate, begun = threading.Event(), threading.Event()
 
-    def slow_prepare(data, *rest):
+    def slow_open(data, *rest):
         decoded.append(data)
         begun.set()
         assert gate.wait(10)
-        return prepare(data, *rest)
+        return open_header(data, *rest)
 
-    import service.detector
-
-    prepare = service.detector.prepare_image
-    monkeypatch.setattr("service.detector.prepare_image", slow_prepare)
+    monkeypatch.setattr("service.decoding.open_header", slow_open)
     engine = HeldEngine()
     async with server(engine, decode_threads=1) as app:
         engine.hold = False

@@ -10,8 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.letterbox import Canvas, fill_canvas, letterbox
 from service.errors import Problem, TooLarge, Undecodable, UnsupportedType
-from service.images import open_header, prepare_image, read_upright, type_of
+from service.images import (
+    open_header,
+    prepare_image,
+    read_upright,
+    shrink_in_decoder,
+    type_of,
+)
 from tests.service.fakes import make_manifest, picture
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -99,6 +106,70 @@ def test_prepare_image_fills_the_canvas_that_the_image_gets():
     assert portrait.canvas.shape == (160, 128, 3)
     assert portrait.place.resized == (160, 62)  # 128 / 50 * 128 is past the canvas
     assert not portrait.canvas[:, 62:].any()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "P"])
+def test_canvas_is_that_of_the_upright_picture_to_the_bit(
+    mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (301, 203, 4), np.uint8)
+    image = Image.fromarray(noise)
+    if mode == "I;16":
+        image = Image.fromarray(noise[..., :2].copy().view(np.uint16)[..., 0])
+    elif mode != "RGBA":
+        image = image.convert("RGB").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    image.save(out, "PNG", exif=exif)
+    expected = np.zeros((160, 128, 3) if orientation < 5 else (128, 160, 3), np.uint8)
+    upright = read_upright(out.getvalue())
+    fill_canvas(
+        upright, letterbox(upright.size[::-1], 128, [Canvas(*expected.shape[:2])]), expected
+    )
+    monkeypatch.setattr("model.pictures.STRIP_PIXELS", 1000)
+    assert np.array_equal(prepare_image(out.getvalue(), 128, make_manifest()).canvas, expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "shrink"),
+    [
+        (640, 512, 2),
+        (640, 510, 1),  # shorter than twice twice the scale
+        (641, 512, 1),
+        (644, 516, 2),
+        (648, 516, 2),
+        (1280, 1024, 4),
+        (1024, 4096, 4),
+        (8192, 2048, 8),
+        (32000, 2048, 8),
+    ],
+)
+def test_jpeg_decoder_shrinks_by_what_divides_and_leaves_twice_the_scale(width, height, shrink):
+    image = Image.new("L", (width, height))
+    out = io.BytesIO()
+    image.save(out, "JPEG")
+    with open_header(out.getvalue(), 10**9) as opened:
+        assert shrink_in_decoder(opened, 128) == shrink
+        assert opened.size == (width // shrink, height // shrink)
+
+
+def test_shrunk_jpeg_is_prepared_as_the_picture_of_its_own_size():
+    data = picture(640, 512, "JPEG", quality=95)
+    whole = read_upright(data)
+    prepared = prepare_image(data, 128, make_manifest())
+    assert prepared.place.image_size == (512, 640)
+    expected = np.zeros_like(prepared.canvas)
+    fill_canvas(whole, prepared.place, expected)
+    apart = np.abs(prepared.canvas.astype(int) - expected)
+    assert apart.mean() < 1.0
+    assert apart.max() <= 12  # at the edges where the gradient starts again at 0
+
+
+def test_picture_of_another_type_is_not_shrunk_by_its_decoder():
+    with open_header(picture(640, 512, "PNG"), 10**9) as opened:
+        assert shrink_in_decoder(opened, 128) == 1
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of bad EXIF data that it can do without

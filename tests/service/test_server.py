@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,10 +29,10 @@ RUN_S = 0.3
 
 @contextmanager
 def server(
-    drain_delay_s: float, run_s: float = RUN_S
+    drain_delay_s: float, run_s: float = RUN_S, within: tuple[str, ...] = ()
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.service.server_process", str(run_s)],
+        [*within, sys.executable, "-m", "tests.service.server_process", str(run_s)],
         cwd=ROOT,
         env=os.environ
         | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s), "RETINASERVE_LOG_LEVEL": "info"},
@@ -65,6 +66,108 @@ def test_sigterm_serves_on_then_finishes_what_is_in_flight_and_exits_with_0():
         assert process.wait(10) == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/livez")
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def alive(client: socket.socket) -> bool:
+    """Whether the next that comes is the answer to a GET of /livez, as a whole."""
+    told = b""
+    while part := client.recv(1000):
+        told += part
+        if told.endswith(b"}"):
+            return told.startswith(b"HTTP/1.1 200 OK\r\n")
+    return False
+
+
+def until_refused(url: str) -> None:
+    """Returns when nobody listens there any more."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connect(url).close()
+        except ConnectionRefusedError:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_upload_under_way_finishes_after_the_listener_has_closed():
+    with server(drain_delay_s=0) as (process, url), connect(url) as client:
+        head = f"POST /v1/detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PNG)}\r\n"
+        client.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(PNG[:50])
+        process.send_signal(signal.SIGTERM)
+        until_refused(url)
+        client.sendall(PNG[50:])
+        with client.makefile("rb") as answer:
+            told = answer.read().lower()
+        assert told.startswith(b"http/1.1 200 ok\r\n")
+        assert b"\r\nconnection: close\r\n" in told
+        assert process.wait(10) == 0
+
+
+def test_a_head_under_way_is_answered_after_the_listener_has_closed():
+    with server(drain_delay_s=0) as (process, url), connect(url) as client:
+        # The answer to the first says that the beginning of the second is there too.
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\n")
+        assert alive(client)
+        process.send_signal(signal.SIGTERM)
+        until_refused(url)
+        client.sendall(b"Host: x\r\n\r\n")
+        assert alive(client)
+        assert process.wait(10) == 0
+
+
+def test_idle_connections_do_not_hold_up_the_end():
+    with server(drain_delay_s=0) as (process, url), connect(url) as kept, connect(url) as silent:
+        kept.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert alive(kept)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert kept.recv(1000) == silent.recv(1000) == b""
+
+
+def test_as_pid_1_of_a_container_it_drains_and_leaves_no_child():
+    namespace = ("unshare", "--pid", "--fork", "--mount-proc")
+    if shutil.which("unshare") is None or subprocess.run([*namespace, "true"]).returncode:
+        pytest.skip("this user may not make a PID namespace")
+    with server(drain_delay_s=0.2, run_s=1.0, within=namespace) as (process, url):
+        (pid,) = children(process.pid)
+        assert Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].split()[1] == "1"
+        with ThreadPoolExecutor(2) as pool:
+            posts = [
+                pool.submit(httpx.post, f"{url}/v1/detect", content=PNG, timeout=30)
+                for _ in range(2)
+            ]
+            arrived = 'retinaserve_requests_received_total{route="/v1/detect"} 2.0'
+            while arrived not in httpx.get(f"{url}/metrics").text:
+                time.sleep(0.01)
+            assert children(pid) == []
+            os.kill(pid, signal.SIGTERM)
+            assert [post.result().status_code for post in posts] == [200, 200]
+        assert process.wait(10) == 0
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_sigterm_while_starting_ends_with_0():
+    code = (
+        "import time; from service.server import ends_on_sigterm\n"
+        "with ends_on_sigterm(): print(1, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
 
 
 def test_ctrl_c_does_not_wait_and_exits_with_0():

@@ -51,6 +51,10 @@ def test_the_environment_is_read_and_an_argument_wins(monkeypatch):
         ("drain_delay_s", "-1"),
         ("body_timeout_s", "inf"),
         ("log_level", "loud"),
+        ("max_connections", "0"),
+        ("header_timeout_s", "0"),
+        ("quota_images_per_s", "0"),
+        ("log_lines_per_s", "-1"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, name, value):

@@ -1,0 +1,113 @@
+"""An inference request's JSON as the Open Inference Protocol has it, checked.
+
+Source: https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md,
+with the binary tensor data extension. Members that the protocol does not name are passed over;
+parameters that are not known are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from export.manifest import Manifest
+from service.detections import Options
+from service.errors import Malformed
+from service.options import DetectQuery, Fraction
+from service.payloads import json_document
+
+MAX_VALUES = 2_000_000
+"""Values that the JSON may hold: each takes up to 100 bytes once parsed, and as text only 2."""
+
+OutputName = Literal["num_detections", "boxes", "scores", "classes"]
+OUTPUTS: tuple[OutputName, ...] = ("num_detections", "boxes", "scores", "classes")
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class InputParameters(_Parameters):
+    """Of an input."""
+
+    binary_data_size: Annotated[int, Field(ge=0)] | None = None
+
+
+class OutputParameters(_Parameters):
+    """Of an output that is asked for."""
+
+    binary_data: bool | None = None
+
+
+class RequestParameters(_Parameters):
+    """Of the request: how the answer shall come, and what /v1/detect has in its query."""
+
+    binary_data_output: bool = False
+    timeout: Annotated[int, Field(ge=1, le=60_000_000)] | None = None
+    """Microseconds, as tritonclient has it."""
+    score_threshold: Fraction | None = None
+    iou_threshold: Fraction | None = None
+    max_detections: int | None = None
+    scale: int | None = None
+
+    def options(self, manifest: Manifest) -> Options:
+        """The options against a manifest; Malformed names the parameter and what is accepted."""
+        return DetectQuery(
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            max_detections=self.max_detections,
+            scale=self.scale,
+        ).options(manifest)
+
+
+class InputTensor(BaseModel):
+    """A tensor that is sent, in `data` or behind the JSON."""
+
+    name: str
+    shape: list[Annotated[int, Field(ge=0)]]
+    datatype: str
+    parameters: InputParameters = InputParameters()
+    data: Any = None
+
+
+class WantedOutput(BaseModel):
+    """A tensor that is asked for."""
+
+    name: OutputName
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferDocument(BaseModel):
+    """The JSON of an inference request."""
+
+    id: str | None = None
+    parameters: RequestParameters = RequestParameters()
+    inputs: list[InputTensor]
+    outputs: list[WantedOutput] = []
+
+
+def infer_document(head: bytes) -> InferDocument:
+    """The JSON part of a body, parsed; Malformed names what is wrong with it."""
+    if sum(head.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise Malformed(
+            f"the JSON holds more than {MAX_VALUES:,} values: send pictures as files (BYTES), or "
+            "pixels as binary data"
+        )
+    try:
+        return InferDocument.model_validate(json_document(head))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part)[:64] for part in first["loc"]) or "the JSON body"
+        if first["type"] == "extra_forbidden":
+            accepted = ", ".join(_parameters_at(first["loc"]).model_fields)
+            raise Malformed(f"{where} is not known; accepted are {accepted}") from None
+        raise Malformed(f"{where}: {first['msg']}") from None
+
+
+def _parameters_at(where: tuple[int | str, ...]) -> type[_Parameters]:
+    kinds: dict[int | str, type[_Parameters]] = {
+        "inputs": InputParameters,
+        "outputs": OutputParameters,
+    }
+    return kinds.get(where[0], RequestParameters)

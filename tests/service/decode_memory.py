@@ -1,0 +1,153 @@
+"""What decoding takes of memory, file by file: python decode_memory.py MEGAPIXELS [NAME ...].
+
+Prints JSON: for each file the bytes that are reserved for it and by how many the process grew at
+the most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import io
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from export.manifest import read_bundle
+from service.decoded_bytes import decoded_bytes, upright_bytes
+from service.drawing import draw_detections
+from service.errors import Problem
+from service.images import open_header, prepare_image, read_upright, shrink_in_decoder
+from service.settings import packaged_bundle
+from tests.service import hostile
+from tests.service.fakes import THREE, picture
+
+SCALE = 480
+
+DRAWN = ("jpeg noise", "png rgba", "png turned", "webp noise")
+"""Also measured as whole pictures with boxes drawn on them."""
+
+
+def files(width: int, height: int) -> dict[str, Callable[[], bytes]]:
+    """Files of this size, of every type and of what makes its decoder take more."""
+    turned = Image.Exif()
+    turned[0x112] = 6
+    exif = turned.tobytes()
+
+    def black(kind: str, mode: str = "RGB", **options: object) -> Callable[[], bytes]:
+        return lambda: hostile.black(width, height, kind, mode, **options)
+
+    def png(row_bytes: int, depth: int, colour: int, before: bytes = b"") -> Callable[[], bytes]:
+        pixels = hostile.zeros((row_bytes + 1) * height)
+        return lambda: hostile.png(width, height, pixels, depth=depth, colour=colour, before=before)
+
+    palette = hostile.chunk(b"PLTE", bytes(range(256)) * 3)
+    palette += hostile.chunk(b"tRNS", bytes(range(256)))
+    return {
+        "jpeg": black("JPEG"),
+        "jpeg noise": lambda: picture(width, height, "JPEG", quality=95),
+        "jpeg progressive 4:2:0": black("JPEG", progressive=True),
+        "jpeg progressive 4:4:4": black("JPEG", progressive=True, subsampling=0),
+        "jpeg progressive cmyk": black("JPEG", "CMYK", progressive=True),
+        "jpeg of three scans": lambda: hostile.sequential_scans(width, height),
+        "jpeg turned": black("JPEG", exif=exif),
+        "jpeg odd, turned": lambda: hostile.black(width - 1, height - 1, "JPEG", exif=exif),
+        "png": png(3 * width, 8, 2),
+        "png grey": png(width, 8, 0),
+        "png 1 bit": png(-(-width // 8), 1, 0),
+        "png grey 16 bit": png(2 * width, 16, 0),
+        "png grey alpha": png(2 * width, 8, 4),
+        "png rgba": png(4 * width, 8, 6),
+        "png rgba 16 bit": png(8 * width, 16, 6),
+        "png palette transparent": png(width, 8, 3, palette),
+        "png turned": png(3 * width, 8, 2, hostile.chunk(b"eXIf", exif[6:])),
+        "png 16 texts": png(
+            3 * width, 8, 2, hostile.chunk(b"zTXt", b"k\0\0" + hostile.zeros(1 << 20)) * 16
+        ),
+        "gif": black("GIF", "P"),
+        "gif transparent": black("GIF", "P", transparency=0),
+        "bmp": black("BMP"),
+        "bmp runs": lambda: hostile.bmp_of_runs(
+            width, height, (b"\xff\0" * (width // 255) + b"\0\0") * height + b"\0\1"
+        ),
+        "tiff": black("TIFF"),
+        "tiff lzw": black("TIFF", compression="tiff_lzw"),
+        "tiff jpeg": black("TIFF", compression="jpeg"),
+        "tiff turned": black("TIFF", compression="tiff_lzw", tiffinfo={274: 6}),
+        "tiff of one tile": lambda: hostile.tiff_of_one_tile(16, height),
+        "webp": black("WEBP"),
+        "webp lossless rgba": lambda: hostile.black(width, height, "WEBP", "RGBA", lossless=True),
+        "webp noise": lambda: picture(width, height, "WEBP", method=0),
+        "avif": black("AVIF", speed=10),
+        "avif 4:4:4": black("AVIF", speed=10, subsampling="4:4:4"),
+        "avif rgba noise": lambda: _rgba_noise(width, height),
+    }
+
+
+def measured(use: Callable[[], object]) -> int:
+    """By how many bytes this process grows at the most while something is done."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _memory("VmRSS")
+    use()
+    return _memory("VmHWM") - before
+
+
+def _memory(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(name)
+
+
+def _rgba_noise(width: int, height: int) -> bytes:
+    rgba = Image.effect_noise((width, height), 60).convert("RGBA")
+    rgba.putalpha(rgba.getchannel("G"))
+    out = io.BytesIO()
+    rgba.save(out, "AVIF", speed=10, subsampling="4:4:4")
+    return out.getvalue()
+
+
+def main(megapixels: float, names: list[str]) -> None:
+    """Measures every file, or those of these names, and prints what they took."""
+    warnings.simplefilter("ignore")
+    manifest = read_bundle(packaged_bundle()).manifest
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5) // 32 * 32
+    width = height // 3 * 4
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        prepare_image(picture(64, 48, kind), SCALE, manifest)
+    found: dict[str, dict[str, int]] = {}
+
+    def prepare(data: bytes) -> None:
+        with contextlib.suppress(Problem):
+            prepare_image(data, SCALE, manifest, max_pixels=10**9)
+
+    def draw(data: bytes) -> None:
+        drawn = draw_detections(read_upright(data, max_pixels=10**9), THREE, ["a", "b", "c"])
+        drawn.save(io.BytesIO(), "PNG")
+
+    for name, make in files(width, height).items():
+        if names and name not in names:
+            continue
+        data = make()
+        image = open_header(data, 10**9)
+        if name in DRAWN:
+            reserved = upright_bytes(image, data)
+            found[name + ", drawn"] = {
+                "reserved": reserved, "grew": measured(lambda data=data: draw(data))
+            }  # fmt: skip
+        shrink = shrink_in_decoder(image, SCALE)
+        reserved = decoded_bytes(image, data, SCALE, manifest, shrink)
+        del image
+        found[name] = {"reserved": reserved, "grew": measured(lambda data=data: prepare(data))}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), sys.argv[2:])
