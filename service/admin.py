@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.app import answer_problems
-from service.bodies import read_body
+from service.connections.bodies import read_body
 from service.errors import Malformed
 from service.middleware import RequestLayer
 from service.reload import Reloaded, Reloader

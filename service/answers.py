@@ -12,15 +12,15 @@ from starlette.responses import Response
 
 from export.engines.session import Detections
 from service.context import RequestContext
-from service.decoding import in_pool
 from service.detections import Options, result_of
 from service.detector import detect
-from service.drawing import draw_detections
 from service.errors import Malformed, Problem
 from service.payloads import pictures_of
+from service.pictures.decoding import in_pool
+from service.pictures.drawing import draw_detections
 from service.runtime import Runtime
 from service.served import ServedModel
-from service.stages import StageClock
+from service.telemetry.stages import StageClock
 
 PictureType = Literal["png", "jpeg"]
 

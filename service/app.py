@@ -16,7 +16,7 @@ from starlette.responses import Response
 from export.engines.session import Session
 from service.console.routes import console_router
 from service.context import context_of
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import InternalError, Malformed, MethodNotAllowed, NotFound, Problem
 from service.middleware import RequestLayer, problem_response
 from service.oip.routes import router as oip_router
@@ -25,7 +25,7 @@ from service.routes import router
 from service.runtime import Runtime
 from service.schemas import ProblemDocument
 from service.settings import Settings
-from service.stages import Clock
+from service.telemetry.stages import Clock
 
 
 def create_app(

@@ -12,7 +12,7 @@ from model.errors import InputError
 from service.errors import Unauthorized
 from service.quota import Quota, address_key
 from service.settings import Settings
-from service.stages import Clock
+from service.telemetry.stages import Clock
 
 
 class Callers:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from service.stages import StageClock
+from service.telemetry.stages import StageClock
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")

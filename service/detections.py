@@ -10,7 +10,7 @@ import numpy as np
 from export.engines.session import Detections
 from export.manifest import Manifest
 from model.letterbox import Letterbox
-from service.chaos import Mark
+from service.engine.chaos import Mark
 
 BoxFormat = Literal["xyxy", "xywh", "normalized"]
 

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.engines.session import Detections
-from service.decoding import in_pool
 from service.detections import Options, finish
 from service.errors import Problem
-from service.images import PreparedImage, prepare_array
-from service.metrics import outcome_of
+from service.pictures.decoding import in_pool
+from service.pictures.images import PreparedImage, prepare_array
 from service.runtime import Runtime
 from service.served import ServedModel
-from service.stages import StageClock
+from service.telemetry.metrics import outcome_of
+from service.telemetry.stages import StageClock
 
 CLIENT_LEFT = 499
 

@@ -11,14 +11,14 @@ from fastapi import Request
 from starlette.responses import Response
 
 from export.manifest import Manifest
-from service.bodies import Upload, read_body, unless_client_leaves
+from service.connections.bodies import Upload, read_body, unless_client_leaves
 from service.context import context_of
 from service.detections import Options
 from service.detector import check_room
 from service.errors import DeadlinePassed
 from service.runtime import Runtime
 from service.served import ServedModel
-from service.stages import Clock
+from service.telemetry.stages import Clock
 
 
 class Patience:

@@ -13,8 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.access import QUIET_ROUTES, AccessLog
-from service.connection import Connection
+from service.connections.connection import Connection
 from service.context import CONNECTION_KEY, CONTEXT_KEY, RequestContext, request_id, trace_of
 from service.detector import CLIENT_LEFT
 from service.errors import (
@@ -25,9 +24,10 @@ from service.errors import (
     Problem,
     TooManyConnections,
 )
-from service.metrics import IMAGE_ROUTES, outcome_of, route_of
 from service.runtime import Runtime
-from service.stages import StageClock
+from service.telemetry.access import QUIET_ROUTES, AccessLog
+from service.telemetry.metrics import IMAGE_ROUTES, outcome_of, route_of
+from service.telemetry.stages import StageClock
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,9 @@ from service.errors import Malformed
 MAX_FORM_FIELDS = 64
 """Fields that are not files are ignored, but not without end: each costs time to parse."""
 
+MAX_JSON_VALUES = 2_000_000
+"""Values that a JSON body may hold: each takes up to 100 bytes once parsed, and as text only 2."""
+
 
 def pictures_of(content_type: str | None, body: bytes, max_images: int) -> list[bytes]:
     """The pictures of a body, at least one; Malformed says what is wrong with it.
@@ -84,7 +87,12 @@ def _multipart(boundary: object, body: bytes, max_images: int) -> list[bytes]:
 
 
 def json_document(body: bytes) -> Any:
-    """What a JSON body says; Malformed if it is none."""
+    """What a JSON body says; Malformed if it is none, or holds too much to be parsed."""
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+        raise Malformed(
+            f"the JSON holds more than {MAX_JSON_VALUES:,} values: send picture files, or pixels "
+            "as binary data"
+        )
     try:
         return json.loads(body.decode("utf-8"))
     except UnicodeDecodeError:

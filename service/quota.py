@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 
 from service.errors import QuotaExceeded
-from service.stages import Clock
+from service.telemetry.stages import Clock
 
 MAX_CALLERS = 10_000
 """Callers that are remembered, about 3 MB. One forgotten, the longest unseen, starts afresh."""

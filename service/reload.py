@@ -22,11 +22,11 @@ from export.engines.session import Session
 from export.figures import Figure, first_past
 from export.manifest import Flavour, Manifest
 from model.errors import InputError
+from service.engine.warmup import trim_heap
 from service.errors import BundleRefused, Draining, NotReady, Problem, ReloadUnderWay
 from service.runtime import Runtime
 from service.served import ServedModel
 from service.settings import Settings
-from service.warmup import trim_heap
 
 logger = logging.getLogger(__name__)
 

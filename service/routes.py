@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.answers import answer, wanted_picture
-from service.chaos import HEADER, Mark
 from service.context import context_of
+from service.engine.chaos import HEADER, Mark
 from service.exchange import Patience, exchange
 from service.options import DetectQuery
 from service.runtime import Runtime

@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
 from export.engines.session import DeviceFault, Session
-from service.byte_budget import ByteBudget
 from service.callers import Callers
-from service.decoding import Decoding
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import Draining
-from service.gpu import open_gpu
-from service.metrics import Metrics
+from service.pictures.byte_budget import ByteBudget
+from service.pictures.decoding import Decoding
 from service.served import ServedModel
 from service.settings import Settings
-from service.stages import Clock
-from service.tracing import open_tracing
+from service.telemetry.gpu import open_gpu
+from service.telemetry.metrics import Metrics
+from service.telemetry.stages import Clock
+from service.telemetry.tracing import open_tracing
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from export.manifest import Thresholds
 from service.errors import MEDIA_TYPE
-from service.images import ACCEPTED
+from service.pictures.images import ACCEPTED
 
 
 class ModelName(BaseModel):

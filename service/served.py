@@ -8,20 +8,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from export.engines.session import DeviceFault, Session
-from service.batcher import Batcher
-from service.chaos_engine import ChaosEngine
-from service.dispatcher import BatchReport
-from service.engine import Engine, ThreadEngine
+from service.engine.chaos_engine import ChaosEngine
+from service.engine.engine import Engine, ThreadEngine
+from service.engine.traced_engine import TracedEngine
+from service.engine.warmup import Shape, shapes_of, trim_heap, warm
+from service.engine.watchdog import WatchedEngine
 from service.errors import EngineLost, NotReady
-from service.schedule import Limits
+from service.scheduling.batcher import Batcher
+from service.scheduling.dispatcher import BatchReport
+from service.scheduling.schedule import Limits
 from service.settings import Settings
-from service.stages import Clock
-from service.traced_engine import TracedEngine
-from service.warmup import Shape, shapes_of, trim_heap, warm
-from service.watchdog import WatchedEngine
+from service.telemetry.stages import Clock
 
 if TYPE_CHECKING:
-    from service.spans import Tracing
+    from service.telemetry.spans import Tracing
 
 logger = logging.getLogger(__name__)
 

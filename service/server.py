@@ -20,8 +20,8 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from model.errors import InputError
-from service.connection import ConnectionConfig
-from service.connection_limits import ConnectionLimits
+from service.connections.connection import ConnectionConfig
+from service.connections.connection_limits import ConnectionLimits
 from service.runtime import Runtime
 from service.settings import Settings
 

@@ -12,7 +12,7 @@ from export.engines.registry import EngineName
 from export.manifest import Precision
 from model.cores import available_cores
 from model.errors import InputError
-from service.images import DEFAULT_MAX_PIXELS
+from service.pictures.images import DEFAULT_MAX_PIXELS
 
 PREFIX = "RETINASERVE_"
 MAX_TIMEOUT_MS = 60_000

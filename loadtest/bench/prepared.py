@@ -21,7 +21,7 @@ from model.letterbox import Letterbox
 from model.synthetic.scene import draw_scene
 from service.cli.detect import find_pictures
 from service.errors import Problem
-from service.images import prepare_image, read_upright
+from service.pictures.images import prepare_image, read_upright
 
 DRAWN_IMAGES = 8
 MAX_IMAGES = 32

@@ -34,7 +34,7 @@ from loadtest.bench.prepared import pictures_to_time
 from loadtest.bench.spread import Spread
 from model.cores import available_cores
 from model.machine import cpu_name
-from service.images import read_upright
+from service.pictures.images import read_upright
 from service.settings import packaged_bundle
 
 MIN_ROUNDS = 5

@@ -26,7 +26,7 @@ from loadtest.traffic.sample import Outcome
 from model.cores import available_cores
 from model.errors import InputError
 from model.machine import cpu_name
-from service.chaos import HEADER
+from service.engine.chaos import HEADER
 
 DEPTH = re.compile(r"^retinaserve_queue_depth (\S+)$", re.MULTILINE)
 ALONE = 5

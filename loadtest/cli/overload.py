@@ -31,7 +31,7 @@ from loadtest.traffic.sample import Outcome, Sample
 from model.cores import available_cores
 from model.errors import InputError
 from model.machine import cpu_name
-from service.chaos import HEADER
+from service.engine.chaos import HEADER
 
 CLIENT_PATIENCE_S = 60.0
 WARM_UP_S = 2.0

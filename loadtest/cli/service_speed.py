@@ -105,7 +105,7 @@ async def measure_null(args: argparse.Namespace) -> None:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(draw_scene(1, (120, 160)).image).save(out, "JPEG", quality=90)
+    Image.fromarray(draw_scene(1, (128, 160)).image).save(out, "JPEG", quality=90)
     body = out.getvalue()
     padded = body[:2] + segments(10_000 - len(body)) + body[2:]
     with running_server(module=["loadtest.speed.null_server"]) as server:
@@ -118,7 +118,7 @@ async def measure_null(args: argparse.Namespace) -> None:
             seconds = client.now() - began
             share = (time.process_time() - cpu) / seconds
     rate = len(checked(samples)) / seconds
-    line("no engine", f"{rate:.0f} requests/s of {len(padded):,} bytes (JPEG of 160x120 pixels), "
+    line("no engine", f"{rate:.0f} requests/s of {len(padded):,} bytes (JPEG of 160x128 pixels), "
          f"{args.callers} callers; the client took {share:.0%} of a core")  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from loadtest.bench.spread import Spread
 from model.errors import InputError
 from model.machine import cpu_name
 from service.detections import Options, finish
-from service.images import (
+from service.pictures.images import (
     DEFAULT_MAX_PIXELS,
     JPEG_SHRINKS,
     PreparedImage,

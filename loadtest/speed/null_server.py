@@ -16,11 +16,14 @@ from export.engines.session import Detections
 from export.manifest import Manifest, Precision, read_bundle
 from service.app import create_app
 from service.cli.serve import welcome
-from service.logs import configure_logs
 from service.server import bind, serve, url_of
 from service.settings import packaged_bundle, read_settings
+from service.telemetry.logs import configure_logs
 
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+SMALL = {"canvases": {128: ["128x160", "160x128"]}, "default_scale": 128}
+"""Canvases for pictures of about their size: resizing is no part of what is measured."""
 
 
 class NullSession:
@@ -53,7 +56,8 @@ def main() -> int:
     args = parser.parse_args()
     settings = read_settings({"port": args.port, "log_level": args.log_level})
     configure_logs(settings.log_level)
-    session = NullSession(read_bundle(packaged_bundle()).manifest)
+    manifest = read_bundle(packaged_bundle()).manifest
+    session = NullSession(manifest.model_copy(update=SMALL))
     with bind(settings.host, settings.port) as listener:
         line = welcome(url_of(listener), session.manifest, session.precision) + "\n"
 

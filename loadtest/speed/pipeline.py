@@ -12,7 +12,7 @@ import numpy as np
 
 from export.engines.session import Session
 from export.manifest import Manifest
-from service.images import PreparedImage, prepare_image
+from service.pictures.images import PreparedImage, prepare_image
 
 AHEAD = 4
 """Pictures that are decoded ahead of the engine."""

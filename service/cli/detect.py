@@ -21,10 +21,10 @@ from model.errors import InputError
 from model.files import whole_file
 from model.pictures import PICTURE_SUFFIXES
 from service.cli.finder import Finder, LocalFinder, RemoteFinder
-from service.drawing import draw_detections
 from service.errors import Problem, Undecodable
-from service.images import read_upright
 from service.options import DetectQuery
+from service.pictures.drawing import draw_detections
+from service.pictures.images import read_upright
 from service.settings import packaged_bundle
 
 HELP = "find the objects in pictures and folders"

@@ -15,8 +15,8 @@ from export.manifest import Precision
 from model.errors import InputError
 from service.detections import finish, result_of
 from service.errors import Malformed, Problem, UnsupportedType
-from service.images import prepare_image
 from service.options import DetectQuery
+from service.pictures.images import prepare_image
 
 TIMEOUT_S = 120.0
 """How long to wait for one answer; a server on a small machine may have a long queue."""

@@ -87,10 +87,10 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings({name: getattr(args, name) for name in OPTIONS})
     # The rest is imported late: a bad setting is answered without waiting for the libraries.
     from service.admin import admin_socket, administered
-    from service.chaos import HEADER
-    from service.logs import configure_logs
+    from service.engine.chaos import HEADER
     from service.reload import Reloader
     from service.server import bind, ends_on_sigterm, serve, url_of
+    from service.telemetry.logs import configure_logs
 
     configure_logs(settings.log_level)
     if settings.chaos:

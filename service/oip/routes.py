@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from export.manifest import Manifest
 from service.answers import INLINE_BODY_BYTES, server_timing
 from service.context import RequestContext, context_of
-from service.decoding import in_pool
 from service.detections import Options
 from service.detector import Found, detect, detect_array
 from service.errors import NotFound, Problem, UnsupportedType
@@ -19,6 +18,7 @@ from service.exchange import Patience, exchange
 from service.oip.answers import HEADER_LENGTH, infer_response, tensors_of
 from service.oip.metadata import model_metadata, server_metadata
 from service.oip.tensors import Images, parse_infer
+from service.pictures.decoding import in_pool
 from service.runtime import Runtime
 from service.schemas import problem_responses
 from service.served import ServedModel

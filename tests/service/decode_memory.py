@@ -19,10 +19,10 @@ from pathlib import Path
 from PIL import Image
 
 from export.manifest import read_bundle
-from service.decoded_bytes import decoded_bytes, upright_bytes
-from service.drawing import draw_detections
 from service.errors import Problem
-from service.images import open_header, prepare_image, read_upright, shrink_in_decoder
+from service.pictures.decoded_bytes import decoded_bytes, upright_bytes
+from service.pictures.drawing import draw_detections
+from service.pictures.images import open_header, prepare_image, read_upright, shrink_in_decoder
 from service.settings import packaged_bundle
 from tests.service import hostile
 from tests.service.fakes import THREE, picture

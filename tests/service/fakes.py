@@ -13,7 +13,7 @@ from PIL import Image
 from export.engines.session import Detections
 from export.manifest import Graph, Manifest, Thresholds
 from model.geometry import AnchorSpec
-from service.schedule import Entry
+from service.scheduling.schedule import Entry
 
 
 def make_manifest(**changes: object) -> Manifest:

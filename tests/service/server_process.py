@@ -4,9 +4,9 @@ import sys
 import time
 
 from service.app import create_app
-from service.logs import configure_logs
 from service.server import bind, serve, url_of
 from service.settings import read_settings
+from service.telemetry.logs import configure_logs
 from tests.service.fakes import FakeSession
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.connection_limits import ConnectionLimits
+from service.connections.connection_limits import ConnectionLimits
 from service.server import bind, uvicorn_config
 from service.settings import Settings
 from tests.service.fakes import FakeSession, HeldEngine

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from model.letterbox import Canvas
-from service.batcher import Batcher
+from service.scheduling.batcher import Batcher
 from tests.service.fakes import HeldEngine, picture, settle
 from tests.service.sockets import listening, post
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from service.app import create_app
+from service.engine.warmup import shapes_of
 from service.settings import Settings
-from service.warmup import shapes_of
 from tests.service.fakes import FakeSession, HeldEngine, make_manifest, picture, settle
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from service.detector import CLIENT_LEFT
-from service.drawing import class_colour
-from service.metrics import outcome_of
+from service.pictures.drawing import class_colour
+from service.telemetry.metrics import outcome_of
 from tests.service.fakes import FakeSession, HeldEngine, detections, picture, settle
 
 pytestmark = pytest.mark.anyio

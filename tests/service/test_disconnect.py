@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.images import open_header
+from service.pictures.images import open_header
 from service.settings import Settings
 from tests.service.fakes import FakeSession, HeldEngine, picture, settle
 
@@ -129,7 +129,7 @@ async def test_leaving_while_waiting_for_a_decode_thread_skips_the_decoding(monk
         assert gate.wait(10)
         return open_header(data, *rest)
 
-    monkeypatch.setattr("service.decoding.open_header", slow_open)
+    monkeypatch.setattr("service.pictures.decoding.open_header", slow_open)
     engine = HeldEngine()
     async with server(engine, decode_threads=1) as app:
         engine.hold = False

@@ -8,9 +8,9 @@ import re
 import pytest
 
 import service.errors
-from service.connection_limits import ConnectionLimits
+from service.connections.connection_limits import ConnectionLimits
 from service.errors import Problem
-from service.metrics import OUTCOMES, outcome_of
+from service.telemetry.metrics import OUTCOMES, outcome_of
 from tests.service.fakes import HeldEngine, picture
 from tests.service.sockets import listening, post
 

@@ -72,6 +72,7 @@ BAD_JSON = [
     (b"{", "not JSON"),
     (b"\xff\xfe{}", "not UTF-8"),
     (b"[" * 100_000, "nests too deep"),
+    (b"[" + b"[]," * 1_000_000 + b"[]]", "holds more than 2,000,000 values"),
     (b"[]", "must be"),
     (b'"image"', "must be"),
     (b"{}", "must be"),

@@ -27,7 +27,7 @@ from service.reload import Candidate, Reloader, parity_report
 from service.runtime import Runtime
 from service.served import ServedModel
 from service.settings import Settings
-from service.stages import StageClock
+from service.telemetry.stages import StageClock
 from tests.service.fakes import FakeSession, HeldEngine, make_manifest, picture, settle
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from service.images import open_header
+from service.pictures.images import open_header
 from tests.service.fakes import HeldEngine, picture
 from tests.service.sockets import Listening, get, listening, post
 
@@ -29,7 +29,7 @@ def decoded(monkeypatch) -> list[bytes]:
         opened.append(data)
         return open_header(data, *rest)
 
-    monkeypatch.setattr("service.decoding.open_header", opening)
+    monkeypatch.setattr("service.pictures.decoding.open_header", opening)
     return opened
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from service.console.routes import STATIC
-from service.metrics import route_of
+from service.telemetry.metrics import route_of
 
 pytestmark = pytest.mark.anyio
 
