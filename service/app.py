@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -20,7 +19,6 @@ from service.engine.engine import Engine
 from service.errors import InternalError, Malformed, MethodNotAllowed, NotFound, Problem
 from service.middleware import RequestLayer, problem_response
 from service.oip.routes import router as oip_router
-from service.options import DetectQuery
 from service.routes import router
 from service.runtime import Runtime
 from service.schemas import ProblemDocument
@@ -69,7 +67,6 @@ def answer_problems(app: Starlette) -> None:
     """Has an application answer what goes wrong as RFC 9457 says."""
     app.add_exception_handler(Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_query)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -91,19 +88,6 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         case _:
             problem = InternalError()
     return problem_response(problem, context_of(request.scope))
-
-
-async def _answer_invalid_query(request: Request, error: Exception) -> Response:
-    """FastAPI's 422 for a bad parameter is a 400 here, naming the parameter."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    name = str(first["loc"][-1])[:64]
-    if first["type"] == "extra_forbidden":
-        accepted = ", ".join(DetectQuery.model_fields)
-        detail = f"unknown query parameter {name!r}; accepted are {accepted}"
-    else:
-        detail = f"{name} is {str(first['input'])[:64]!r}: {first['msg']}"
-    return problem_response(Malformed(detail), context_of(request.scope))
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.answers import answer, wanted_picture
 from service.context import context_of
 from service.engine.chaos import HEADER, Mark
 from service.exchange import Patience, exchange
-from service.options import DetectQuery
+from service.options import DetectQuery, query_parameters
 from service.runtime import Runtime
 from service.schemas import (
     DETECT_BODY,
@@ -41,11 +40,12 @@ router = APIRouter()
         },
         **problem_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
     },
-    openapi_extra=DETECT_BODY,
+    openapi_extra={**DETECT_BODY, "parameters": query_parameters()},
 )
-async def detect_route(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
+async def detect_route(request: Request) -> Response:
     """Detects in whatever pictures the body holds."""
     runtime, context = _runtime(request), context_of(request.scope)
+    query = DetectQuery.parse(request.query_params)
     picture = wanted_picture(request.headers.get("accept"))
     content_type = request.headers.get("content-type")
     chaos = chaos_mark(request, runtime)
