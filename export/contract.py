@@ -26,5 +26,9 @@ OUTPUTS: Final[dict[Flavour, tuple[str, ...]]] = {
 LOGITS: Final = tuple(f"logits_p{level}" for level in LEVELS)
 DELTAS: Final = tuple(f"deltas_p{level}" for level in LEVELS)
 
+LEAST_LOGIT: Final = -6.0
+"""Where class logits themselves are in 8 bits, all below it (scores below .0025) are alike: far
+from any score threshold, they would take most of the 256 steps from those that are answered."""
+
 STAGES: Final = (*LOGITS, *DELTAS, *CANDIDATES)
 """What every graph computes on its way, by a name that can be asked for as an output."""

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.contract import CANDIDATES, DELTAS, LOGITS, STAGES
+from export.contract import CANDIDATES, DELTAS, LEAST_LOGIT, LOGITS, STAGES
 from export.engines.parity import BOUNDS, Bounds, Differences, Evidence
 from export.engines.session import Detections
 from export.figures import Figure
@@ -31,6 +31,8 @@ class StageBounds(NamedTuple):
     worst: float
     mean: float
     candidates: float
+    least_logit: float = -np.inf
+    """Class logits below it count as if they were it."""
     rounding: float = 0.0
     """How far storing a value in the precision may move it, as a share of it. Counts for nothing:
     class logits all near the prior's -4.6 may spread by no more than half precision resolves."""
@@ -42,7 +44,7 @@ STAGE_BOUNDS: dict[Precision, StageBounds] = {
     # INT8 of the tests' untrained detector: mean .18.
     "fp16": StageBounds(worst=0.5, mean=0.02, candidates=0.05, rounding=2**-11),
     "bf16": StageBounds(worst=np.inf, mean=0.2, candidates=0.2),
-    "int8": StageBounds(worst=np.inf, mean=0.3, candidates=0.2),
+    "int8": StageBounds(worst=np.inf, mean=0.3, candidates=0.2, least_logit=LEAST_LOGIT),
     "fp8": StageBounds(worst=np.inf, mean=0.3, candidates=0.2),
 }
 
@@ -116,10 +118,12 @@ class StageTally:
 
     def add(self, seen: Seen, found: dict[str, NDArray[Any]]) -> Evidence | None:
         """Compares one picture; returns the candidates of both, if the graph tells its own."""
-        rounding = STAGE_BOUNDS[self.precision].rounding
+        bounds = STAGE_BOUNDS[self.precision]
         for name, level in seen.tensors.items():
             if name in found:
-                self.departures.setdefault(name, Departure(rounding)).add(level, found[name])
+                floor = bounds.least_logit if name in LOGITS else -np.inf
+                departure = self.departures.setdefault(name, Departure(bounds.rounding))
+                departure.add(np.maximum(level, floor), np.maximum(found[name], floor))
         if not seen.candidates or not set(CANDIDATES) <= found.keys():
             return None
         top_k = self.thresholds.pre_nms_top_k

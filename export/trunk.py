@@ -27,7 +27,7 @@ OPERATORS = ("Conv", "Add", "Clip", "Relu", "MaxPool", "Resize")
 
 BACKBONE = "backbone"
 
-_MODULE = re.compile(r"\bmodel\.(fpn\.\w+|(?:class|box)_head\.tower\.\d+)\.")
+_MODULE = re.compile(r"\bmodel\.(fpn\.\w+|(?:class|box)_head\.(?:tower\.\d+|output))\.")
 
 
 class Trunk:
@@ -48,6 +48,11 @@ class Trunk:
         """By the value that a node of the group makes."""
         self.ends: list[str] = []
         """The outputs of the last convolutions, behind which nothing is quantized."""
+        self.wide_ends: list[str] = []
+        """Those with more channels than their input: the logits of many classes. They alone are
+        worth quantizing: of ResNet-50 with 80 classes a seventh of all work, and in float a third
+        of the time of what else is in 8 bits. Others hold box deltas, or logits of a few classes.
+        """
         self._collect()
 
     @property
@@ -72,7 +77,12 @@ class Trunk:
         for node in self.graph.graph.node:  # in topological order
             is_conv = node.op_type == "Conv"
             if not before_conv & set(node.output):
-                self.ends += node.output if is_conv else []
+                if is_conv:
+                    self.ends += node.output
+                    outputs, inputs = self._weights[node.input[1]][:2]
+                    if outputs > max(inputs, NARROW_CHANNELS):
+                        self.wide_ends += node.output
+                        self.groups.setdefault(self._group(node), []).append(node.name)
                 continue
             if node.op_type not in OPERATORS or _stride_read(node, self._strides) < LEAST_STRIDE:
                 continue

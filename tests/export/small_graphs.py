@@ -42,6 +42,14 @@ PYRAMID: list[Row] = [
 ]
 """Two blocks, the second with a projection, two pyramid levels, and a subnet that they share."""
 
+LOGITS_WEIGHT = "model.class_head.output.weight"
+"""A weight of this name has 96 output channels and makes large values: logits of many classes."""
+
+MANY_CLASSES: list[Row] = [
+    (name, operator, reads.replace("w4", LOGITS_WEIGHT), stride)
+    for name, operator, reads, stride in PYRAMID
+]
+
 
 def graph_of(rows: list[Row]) -> onnx.ModelProto:
     """The graph of a table: `images` float32 [1, 3, 32, 32], outputs those that nothing reads."""
@@ -55,13 +63,15 @@ def graph_of(rows: list[Row]) -> onnx.ModelProto:
             attributes["kernel_shape"] = [2, 2]
         if operator == "Conv":
             channels = 3 if inputs[0] == "images" else 64
-            weights[inputs[1]] = random.normal(size=(64, channels, 1, 1)).astype(np.float32) / 8
+            made, part = (96, 2) if inputs[1] == LOGITS_WEIGHT else (64, 8)
+            weight = random.normal(size=(made, channels, 1, 1)).astype(np.float32)
+            weights[inputs[1]] = weight / part
             weights |= {bias: random.normal(size=64).astype(np.float32) for bias in inputs[2:]}
         if operator == "Resize":
             inputs += ["", "scales"]
         nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
     read = {name for node in nodes for name in node.input}
-    shape = [1, 64, None, None]
+    shape = [1, None, None, None]
     outputs = [
         helper.make_tensor_value_info(node.name, TensorProto.FLOAT, shape)
         for node in nodes

@@ -15,7 +15,7 @@ from export.qdq import EightBits
 from export.quantize import Quantizer, quantized
 from model.errors import InputError
 from model.letterbox import Canvas
-from tests.export.small_graphs import PYRAMID, RESNET, graph_of, some_images
+from tests.export.small_graphs import MANY_CLASSES, PYRAMID, RESNET, graph_of, some_images
 
 CANVAS = Canvas(64, 96)
 LAST_CLASS_CONV, LAST_BOX_CONV = 27, 36
@@ -191,6 +191,21 @@ def test_groups_that_are_not_asked_for_stay_float(flavour: Flavour) -> None:
     in_8_bits = {conv.name for conv in part.convs if part.is_quantized(conv.input[1])}
     assert in_8_bits == {"smooth", "smooth_top"}
     assert not any("Linear" in node.op_type for node in quantizer.graph([]).graph.node)
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "tensor"])
+def test_logits_of_many_classes_are_in_8_bits_and_exact_where_it_matters(flavour: Flavour) -> None:
+    graph = graph_of(MANY_CLASSES)
+    int8 = quantized(graph, [some_images()], flavour)
+    assert all(parsed(int8).is_quantized(conv.input[1]) for conv in parsed(int8).convs[-2:])
+    for mine, theirs in zip(outputs_of(graph), outputs_of(int8), strict=True):
+        assert mine.min() < -6.5  # else nothing would be cut off
+        seen = mine > -6.0
+        assert float(np.abs(mine - theirs)[seen].mean() / mine.std()) < 0.03
+        if flavour == "cpu":
+            assert float(theirs.min()) == pytest.approx(-6.0, abs=0.05)
+        else:  # a GPU's convolution gives float
+            assert float(theirs.min()) == pytest.approx(float(mine.min()), rel=0.05)
 
 
 def test_biases_make_up_for_rounded_weights() -> None:

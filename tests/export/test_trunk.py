@@ -7,7 +7,7 @@ import onnx
 from export.manifest import Bundle
 from export.trunk import Trunk
 from model.letterbox import Canvas
-from tests.export.small_graphs import PYRAMID, RESNET, graph_of
+from tests.export.small_graphs import MANY_CLASSES, PYRAMID, RESNET, graph_of
 
 
 def test_of_a_resnet_all_is_taken_but_stem_and_output() -> None:
@@ -39,6 +39,13 @@ def test_groups_of_an_exported_graph(tiny_bundle: Bundle) -> None:
 
 def test_ends_are_the_last_convolutions_outputs() -> None:
     assert Trunk(graph_of(PYRAMID)).ends == ["output", "output_top"]
+
+
+def test_logits_of_many_classes_are_a_group_and_others_are_not() -> None:
+    trunk = Trunk(graph_of(MANY_CLASSES))
+    assert trunk.groups["class_head.output"] == ["output", "output_top"]
+    assert trunk.ends == trunk.wide_ends == ["output", "output_top"]
+    assert Trunk(graph_of(PYRAMID)).wide_ends == []
 
 
 def test_narrow_convolution_and_its_activation_stay_float() -> None:
