@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import resource
 import time
@@ -20,9 +21,12 @@ def test_memory_is_the_kernels_own_figure():
 
 def test_memory_grows_by_what_is_written():
     before = memory_of(os.getpid())
-    block = bytearray(50_000_000)
-    assert memory_of(os.getpid()).own - before.own == pytest.approx(50, abs=5)
-    del block
+    # New pages: an array might get what others have given back.
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    with mmap.mmap(-1, 50_000_000, flags=private) as block:
+        for place in range(0, len(block), mmap.PAGESIZE):
+            block[place] = 1
+        assert memory_of(os.getpid()).own - before.own == pytest.approx(50, abs=5)
 
 
 def test_cpu_time_is_the_processs_own():
