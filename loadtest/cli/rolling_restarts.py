@@ -56,7 +56,9 @@ class Replica:
             self._command, stdout=subprocess.PIPE, text=True, env=self._env
         )
         assert self._process.stdout is not None
-        if not any(READY in line for line in self._process.stdout):
+        with self._process.stdout as said:  # that it is ready is all that it says there
+            ready = any(READY in line for line in said)
+        if not ready:
             raise InputError(f"a server ended with status {self._process.wait()} at its start")
 
     def stop(self) -> int:
