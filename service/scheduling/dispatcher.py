@@ -191,7 +191,7 @@ class Dispatcher:
         self.forecast.ran(canvas, size, now - run.began, now)
         self.budget.went_well(canvas, size)
         for entry, detections in zip(run.batch, found, strict=True):
-            entry.answer(Answer(detections, run.began))
+            entry.answer(Answer(detections, run.began, size))
 
     def failed(self, error: BaseException) -> None:
         """Has the halves of the batch that ran tried again; an image alone is told.

@@ -46,10 +46,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an entry got, and when its run began on the batcher's clock."""
+    """What an entry got, when its run began on the batcher's clock, and how many shared it."""
 
     detections: Detections
     dispatched_at: float
+    batch_size: int
 
 
 class Owner(Protocol):
@@ -143,11 +144,12 @@ class Schedule:
 
         `capacity`: images that a batch of a canvas may hold. `is_late`: whether an entry would miss
         its deadline in a batch of so many that began now. The batch is the largest with none that
-        is; it is empty if nothing is queued or all of the next key is late even alone.
+        is; it is empty if nothing is queued, and if those passed over leave nothing of their key,
+        or nothing whose turn it is: ask again.
         """
         if not self._queues:
             return [], []
-        key = min(self._queues, key=lambda key: next(iter(self._queues[key])).queued_at)
+        key = self._next_key()
         queue = list(self._queues[key])
         batch: list[Entry] = []
         for size in range(min(capacity(key.canvas), len(queue)), 0, -1):
@@ -156,7 +158,11 @@ class Schedule:
                 break
         ahead = queue[: queue.index(batch[-1])] if batch else queue
         passed = [entry for entry in ahead if entry not in batch]
-        for entry in (*batch, *passed):
+        for entry in passed:
+            self.discard(entry)
+        if passed and batch and self._next_key() != key:
+            return [], passed
+        for entry in batch:
             self.discard(entry)
         return batch, passed
 
@@ -164,3 +170,6 @@ class Schedule:
         """How long the oldest entry has been queued; 0 if none is."""
         heads = (next(iter(queue)) for queue in self._queues.values())
         return max((now - head.queued_at for head in heads), default=0.0)
+
+    def _next_key(self) -> Key:
+        return min(self._queues, key=lambda key: next(iter(self._queues[key])).queued_at)

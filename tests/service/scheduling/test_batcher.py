@@ -53,6 +53,21 @@ class Bench:
         image = np.full((side, side, 3), mark, np.uint8)
         return self.batcher.submit(place, image, (side, side // 2))
 
+    async def queued(self, *marks: int) -> list[asyncio.Future[Answer]]:
+        """An image of mark 0, which is in the engine alone, and these, which wait behind it."""
+        tasks = [self.submit(0)]
+        await settle()
+        tasks += [self.submit(mark) for mark in marks]
+        await settle()
+        return tasks
+
+    async def sharing(self, *marks: int) -> list[asyncio.Future[Answer]]:
+        """Images that share the run that the engine is at."""
+        _, *tasks = await self.queued(*marks)
+        self.engine.release()
+        await settle()
+        return tasks
+
     def marks(self) -> list[list[int]]:
         """The images of each batch that the engine was given."""
         return [[int(entry.image[0, 0, 0]) for entry in batch] for batch in self.engine.batches]
@@ -76,7 +91,7 @@ async def test_a_lone_image_runs_at_once_on_an_idle_engine():
         await settle()
         assert it.marks() == [[0]]
         it.engine.release()
-        assert await task == Answer(THREE, dispatched_at=100.0)
+        assert await task == Answer(THREE, dispatched_at=100.0, batch_size=1)
         assert it.reports[0].reason == "idle"
 
 
@@ -97,25 +112,16 @@ async def test_images_that_arrive_while_the_engine_is_busy_share_the_next_batch(
 
 async def test_each_image_gets_its_own_detections():
     async with bench() as it:
-        blocker = it.submit()
-        await settle()
-        tasks = [it.submit(1), it.submit(2)]
-        await settle()
-        it.engine.release()
-        await settle()
+        tasks = await it.sharing(1, 2)
         one, two = detections(((0, 0, 1, 1), 0.9, 0)), detections(((2, 2, 3, 3), 0.8, 1))
         it.engine.release([one, two])
         answers = await asyncio.gather(*tasks)
         assert [answer.detections for answer in answers] == [one, two]
-        await blocker
 
 
 async def test_a_cancelled_image_never_reaches_the_engine_and_its_mates_are_answered():
     async with bench() as it:
-        blocker = it.submit(0)
-        await settle()
-        leaver, mate = it.submit(1), it.submit(2)
-        await settle()
+        blocker, leaver, mate = await it.queued(1, 2)
         leaver.cancel()
         await settle()
         assert it.batcher.queued == 1
@@ -126,49 +132,31 @@ async def test_a_cancelled_image_never_reaches_the_engine_and_its_mates_are_answ
 
 async def test_an_owner_that_leaves_during_the_run_does_not_harm_its_mates():
     async with bench() as it:
-        blocker = it.submit(0)
-        await settle()
-        leaver, mate = it.submit(1), it.submit(2)
-        await settle()
-        it.engine.release()
-        await settle()
+        leaver, mate = await it.sharing(1, 2)
         assert it.marks() == [[0], [1, 2]]
         leaver.cancel()
         await settle()
         it.engine.release()
         assert (await mate).detections is THREE
         assert leaver.cancelled()
-        await blocker
 
 
 async def test_an_owner_that_leaves_in_the_moment_of_the_answer_does_not_harm_its_mates():
     async with bench() as it:
-        blocker = it.submit(0)
-        await settle()
-        leaver, mate = it.submit(1), it.submit(2)
-        await settle()
-        it.engine.release()
-        await settle()
+        leaver, mate = await it.sharing(1, 2)
         it.engine.release()
         leaver.cancel()
         assert (await mate).detections is THREE
-        await blocker
 
 
 async def test_what_nobody_waits_for_is_not_tried_again():
     async with bench() as it:
-        blocker = it.submit(0)
-        await settle()
-        leaver, mate = it.submit(1), it.submit(2)
-        await settle()
-        it.engine.release()
-        await settle()
+        leaver, mate = await it.sharing(1, 2)
         leaver.cancel()
         it.engine.fail()
         it.engine.hold = False
         assert (await mate).detections is THREE
         assert it.marks() == [[0], [1, 2], [2]]
-        await blocker
 
 
 async def test_an_image_past_its_deadline_never_reaches_the_engine():
@@ -197,16 +185,12 @@ class Poisoned(HeldEngine):
 
 async def test_a_failing_batch_is_bisected_so_that_only_the_culprit_errs():
     async with bench(engine=Poisoned()) as it:
-        blocker = it.submit(0)
-        await settle()
-        tasks = [it.submit(mark) for mark in (1, 2, 13, 4)]
-        await settle()
+        _, *tasks = await it.queued(1, 2, 13, 4)
         it.engine.release_all()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [Answer, Answer, InferenceFailed, Answer]
         assert it.marks() == [[0], [1, 2, 13, 4], [1, 2], [13, 4], [13], [4]]
         assert [report.failed for report in it.reports[1:]] == [True, False, True, True, False]
-        await blocker
 
 
 async def test_an_engine_that_answers_too_few_counts_as_failed():

@@ -48,7 +48,16 @@ def test_an_answer_says_when_its_run_began():
     entry = desk.queue()
     desk.clock.now = 103.0
     desk.run(2.0)
-    assert entry.owner.told == [Answer("found", dispatched_at=103.0)]
+    assert entry.owner.told == [Answer("found", dispatched_at=103.0, batch_size=1)]
+
+
+def test_an_answer_says_how_many_shared_its_run():
+    desk = Desk()
+    desk.queue()
+    desk.run(1.0)
+    sharing = [desk.queue(), desk.queue()]
+    desk.run(1.0)
+    assert [entry.owner.told[0].batch_size for entry in sharing] == [2, 2]
 
 
 # Deadlines

@@ -94,6 +94,20 @@ def test_take_batch_passes_over_all_of_a_key_that_is_late_even_alone():
     assert take(queue) == [free]
 
 
+def test_who_was_passed_over_keeps_no_turn_for_those_behind():
+    queue = Schedule()
+    late, young, old = (
+        entry(SMALL, at=1.0, deadline=0.5), entry(SMALL, at=9.0), entry(LARGE, at=5.0)
+    )  # fmt: skip
+    for item in (late, young, old):
+        queue.add(item)
+    assert queue.take_batch(
+        Limits(4, 10**9).capacity, lambda item, _: item.deadline is not None
+    ) == ([], [late])
+    assert take(queue) == [old]
+    assert take(queue) == [young]
+
+
 def test_discard_of_what_is_not_queued_changes_nothing():
     queue = Schedule()
     queue.add(entry())
