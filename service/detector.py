@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -41,48 +42,52 @@ def check_room(model: ServedModel, options: Options, deadline: float | None) -> 
 async def detect(
     runtime: Runtime,
     model: ServedModel,
-    data: bytes,
+    image: bytes | NDArray[np.uint8],
     options: Options,
     stages: StageClock,
     deadline: float | None,
 ) -> Found:
-    """What a model detects in one picture file, counted by outcome; raises a Problem."""
+    """What a model detects in a picture file, or in pixels: uint8 RGB [H, W, 3].
 
-    def prepare() -> Awaitable[PreparedImage]:
-        return runtime.decoding.prepare(data, options.scale, model.manifest)
+    Counted by outcome; raises a Problem.
+    """
+    canvases = model.manifest.canvases_by_scale[options.scale]
+    thresholds = options.engine_thresholds(model.manifest)
+    with (
+        _counted(runtime, deadline),
+        model.batcher.admit(canvases, thresholds, deadline) as admitted,
+    ):
+        stages.enter("decode")
+        canvas, place = await _prepared(runtime, model, image, options.scale)
+        stages.enter("queue")
+        answer = await model.batcher.submit(admitted, canvas, place.resized, options.chaos)
+        stages.enter("inference", at=answer.dispatched_at)
+        stages.batch_size = answer.batch_size
+        stages.enter("postprocess")
+        found = finish(answer.detections, place, options)
+    height, width = place.image_size
+    runtime.metrics.image_pixels.observe(height * width)
+    runtime.metrics.scales.labels(str(options.scale)).inc()
+    runtime.metrics.detections.observe(len(found))
+    stages.enter("encode")
+    return Found(found, place.image_size)
 
-    return await _counted(runtime, model, prepare, options, stages, deadline)
+
+async def _prepared(
+    runtime: Runtime, model: ServedModel, image: bytes | NDArray[np.uint8], scale: int
+) -> PreparedImage:
+    if isinstance(image, bytes):
+        return await runtime.decoding.prepare(image, scale, model.manifest)
+    return await in_pool(runtime.decoders, prepare_array, image, scale, model.manifest)
 
 
-async def detect_array(
-    runtime: Runtime,
-    model: ServedModel,
-    image: NDArray[np.uint8],
-    options: Options,
-    stages: StageClock,
-    deadline: float | None,
-) -> Found:
-    """What a model detects in one image, uint8 RGB [H, W, 3]; otherwise as `detect`."""
-
-    def prepare() -> Awaitable[PreparedImage]:
-        return in_pool(runtime.decoders, prepare_array, image, options.scale, model.manifest)
-
-    return await _counted(runtime, model, prepare, options, stages, deadline)
-
-
-async def _counted(
-    runtime: Runtime,
-    model: ServedModel,
-    prepare: Callable[[], Awaitable[PreparedImage]],
-    options: Options,
-    stages: StageClock,
-    deadline: float | None,
-) -> Found:
+@contextmanager
+def _counted(runtime: Runtime, deadline: float | None) -> Iterator[None]:
+    """Counts an image by what becomes of it in the block."""
     status = CLIENT_LEFT
     try:
-        found = await _detect(runtime, model, prepare, options, stages, deadline)
+        yield
         status = 200
-        return found
     except Problem as problem:
         status = problem.status
         raise
@@ -95,29 +100,3 @@ async def _counted(
         raise
     finally:
         runtime.metrics.images.labels(outcome_of(status)).inc()
-
-
-async def _detect(
-    runtime: Runtime,
-    model: ServedModel,
-    prepare: Callable[[], Awaitable[PreparedImage]],
-    options: Options,
-    stages: StageClock,
-    deadline: float | None,
-) -> Found:
-    batcher, metrics = model.batcher, runtime.metrics
-    canvases = model.manifest.canvases_by_scale[options.scale]
-    with batcher.admit(canvases, options.engine_thresholds(model.manifest), deadline) as admitted:
-        stages.enter("decode")
-        image, place = await prepare()
-        stages.enter("queue")
-        answer = await batcher.submit(admitted, image, place.resized, options.chaos)
-        stages.enter("inference", at=answer.dispatched_at)
-        stages.enter("postprocess")
-        found = finish(answer.detections, place, options)
-    height, width = place.image_size
-    metrics.image_pixels.observe(height * width)
-    metrics.scales.labels(str(options.scale)).inc()
-    metrics.detections.observe(len(found))
-    stages.enter("encode")
-    return Found(found, place.image_size)

@@ -50,11 +50,11 @@ async def exchange(
 ) -> Response:
     """The answer to a request that brings images; raises a Problem, or ClientLeft.
 
-    What can be refused without its body is refused before it is read; `options_of` then says what
-    the images will be asked for, as far as it is known. The work ends when the client leaves.
+    Its key has been checked: who has none shall learn nothing of what else is wrong. What can be
+    refused without its body is refused before it is read; `options_of` then says what the images
+    will be asked for, as far as it is known. The work ends when the client leaves.
     """
     context = context_of(request.scope)
-    runtime.callers.check_key(request)
     runtime.model.check_serving()
     timeout_ms = timeout_ms or runtime.settings.default_timeout_ms
     async with _patience(runtime.clock, context.stages.started_at) as patience:
@@ -66,8 +66,8 @@ async def exchange(
             body = await _body(request, runtime, upload)
             with runtime.lease() as model:  # taken now: another than before the upload, maybe
                 try:
-                    work = answering(model, body, patience)
-                    return await unless_client_leaves(request.receive, work)
+                    async with unless_client_leaves(request.receive):
+                        return await answering(model, body, patience)
                 finally:
                     runtime.callers.charge(request, context.notes.get("images", 1) - 1)
 

@@ -45,6 +45,7 @@ router = APIRouter()
 async def detect_route(request: Request) -> Response:
     """Detects in whatever pictures the body holds."""
     runtime, context = _runtime(request), context_of(request.scope)
+    runtime.callers.check_key(request)
     query = DetectQuery.parse(request.query_params)
     picture = wanted_picture(request.headers.get("accept"))
     content_type = request.headers.get("content-type")

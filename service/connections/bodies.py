@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
 
 from starlette.types import Receive
 
 from service.errors import BodyTooSlow, ClientLeft, TooLarge, UploadsFull
 from service.pictures.byte_budget import ByteBudget
-
-T = TypeVar("T")
 
 MIN_PROGRESS_BYTES = 16 * 1024
 """What a body must bring within each timeout, or end: one byte now and then holds no slot."""
@@ -80,25 +79,32 @@ async def read_body(
     return b"".join(chunks)
 
 
-async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled as soon as the client leaves: then ClientLeft.
+@asynccontextmanager
+async def unless_client_leaves(receive: Receive) -> AsyncIterator[None]:
+    """Cancels what is done in the block as soon as the client leaves; the block raises ClientLeft.
 
-    To be called when the body has been read: from then on the only message there can be is the
+    To be entered when the body has been read: from then on the only message there can be is the
     disconnect. `Request.is_disconnected()` would have to be polled.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_disconnected(receive))
+    task = asyncio.current_task()
+    assert task is not None
+    cancelling = task.cancelling()
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        task.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientLeft
+        yield
+    except asyncio.CancelledError:
+        # As in asyncio.timeout: somebody else's cancellation is not swallowed with ours.
+        if left and task.uncancel() <= cancelling:
+            raise ClientLeft from None
+        raise
     finally:
         watching.cancel()
-        working.cancel()
-        await asyncio.gather(watching, working, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from starlette.responses import Response
 
@@ -74,7 +74,7 @@ def infer_response(
         **({} if document.id is None else {"id": document.id}),
         "outputs": outputs,
     }
-    head = json.dumps(answer, separators=(",", ":")).encode()
+    head = orjson.dumps(answer)
     if not binary:
         return Response(head, 200, headers, "application/json")
     headers = headers | {HEADER_LENGTH: str(len(head))}

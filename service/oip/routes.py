@@ -12,7 +12,7 @@ from export.manifest import Manifest
 from service.answers import INLINE_BODY_BYTES, server_timing
 from service.context import RequestContext, context_of
 from service.detections import Options
-from service.detector import Found, detect, detect_array
+from service.detector import Found, detect
 from service.errors import NotFound, Problem, UnsupportedType
 from service.exchange import Patience, exchange
 from service.oip.answers import HEADER_LENGTH, infer_response, tensors_of
@@ -103,6 +103,7 @@ _INFER: dict[str, Any] = {
 async def infer_route(request: Request, name: str, version: str | None = None) -> Response:
     """Detects in the images of the input tensor; if one of them fails, all of it does."""
     runtime, context = _runtime(request), context_of(request.scope)
+    runtime.callers.check_key(request)
     if coding := request.headers.get("content-encoding"):
         raise UnsupportedType(f"Content-Encoding {coding[:64]!r}: send the body as it is")
     header_length = request.headers.get(HEADER_LENGTH)
@@ -146,11 +147,8 @@ async def detect_all(
     async def one(number: int) -> Found:
         nonlocal last
         stages = context.stages.fork()
-        image = images[number]
         try:
-            if isinstance(image, bytes):
-                return await detect(runtime, model, image, options, stages, deadline)
-            return await detect_array(runtime, model, image, options, stages, deadline)
+            return await detect(runtime, model, images[number], options, stages, deadline)
         except Problem as problem:
             if len(images) > 1:
                 problem.detail = f"image[{number}]: {problem.detail}"

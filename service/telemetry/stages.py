@@ -24,6 +24,8 @@ class StageClock:
         self.started_at = self._since = clock()
         self._stage: Stage = "read"
         self.seconds: dict[Stage, float] = {}
+        self.batch_size: int | None = None
+        """How many images shared the engine's run, once there was one."""
 
     def enter(self, stage: Stage, at: float | None = None) -> None:
         """Ends the stage under way and begins `stage`, now or at a moment just past."""
@@ -46,6 +48,7 @@ class StageClock:
         """Takes over the history of a fork: that of the image finished last, as a rule."""
         self.started_at, self._since = other.started_at, other._since
         self._stage, self.seconds = other._stage, dict(other.seconds)
+        self.batch_size = other.batch_size
 
     def timings_ms(self) -> dict[str, float]:
         """Milliseconds of the stages that an answer reports."""

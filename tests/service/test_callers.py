@@ -64,6 +64,15 @@ async def test_every_image_of_a_request_counts(serving):
         assert (await client.post("/v1/detect", content=PNG)).status_code == 429
 
 
+WRONG = [("/v1/detect?scale=7", {}), ("/v2/models/other/infer", {"Content-Encoding": "gzip"})]
+
+
+@pytest.mark.parametrize(("url", "headers"), WRONG)
+async def test_who_has_no_key_is_not_told_what_else_is_wrong(serving, url, headers):
+    async with serving(api_key="a") as client:
+        assert (await client.post(url, content=PNG, headers=headers)).status_code == 401
+
+
 async def test_what_is_refused_for_another_reason_costs_no_quota(serving):
     async with serving(quota_images_per_s=0.001, quota_burst=1, api_key="a") as client:
         headers = {"X-API-Key": "a"}

@@ -176,9 +176,10 @@ async def test_a_slow_body_is_408_and_closes_the_connection():
 async def test_a_full_queue_refuses_before_the_upload():
     engine = HeldEngine()
     async with server(engine, queue_limit=1) as app:
-        first, second = Client(app), Client(app)
+        first = Client(app)
         first.body(PNG)
         await engine.begun.wait()
+        second = Client(app)
         second.body(PNG)
         while app.state.runtime.model.batcher.queued < 1:  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.001)

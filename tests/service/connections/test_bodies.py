@@ -91,48 +91,63 @@ async def test_read_body_asks_for_progress_not_for_signs_of_life(size, arrives):
             assert left == 7
 
 
-async def test_unless_client_leaves_gives_the_result():
-    async def work():
-        return 7
-
-    assert await unless_client_leaves(receiving(), work()) == 7
-
-
-async def test_unless_client_leaves_passes_errors_on():
-    async def work():
-        raise KeyError("x")
-
+async def test_unless_client_leaves_passes_on_what_the_block_does():
+    async with unless_client_leaves(receiving()):
+        await asyncio.sleep(0)
     with pytest.raises(KeyError):
-        await unless_client_leaves(receiving(), work())
+        async with unless_client_leaves(receiving()):
+            raise KeyError("x")
 
 
-async def test_unless_client_leaves_cancels_the_work():
-    ended = []
-
-    async def work():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append(True)
-
+async def test_unless_client_leaves_cancels_the_block():
     with pytest.raises(ClientLeft):
-        await unless_client_leaves(receiving(LEFT), work())
-    assert ended == [True]
+        async with unless_client_leaves(receiving(LEFT)):
+            await asyncio.Event().wait()
+    # What comes next in the task is not cancelled any more.
+    await asyncio.sleep(0)
+    assert asyncio.current_task().cancelling() == 0
 
 
-async def test_cancelling_unless_client_leaves_cancels_the_work():
-    ended = []
+async def test_unless_client_leaves_watches_no_longer_than_its_block():
+    leaves = asyncio.Event()
+
+    async def receive():
+        await leaves.wait()
+        return LEFT
+
+    async with unless_client_leaves(receive):
+        await asyncio.sleep(0)
+    leaves.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert asyncio.current_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_cancellation_from_outside_stays_one(leaves):
+    """Also when the client leaves at the same time: the drain and a deadline are told of theirs."""
+    left = asyncio.Event()
+
+    async def receive():
+        await left.wait()
+        return LEFT
 
     async def work():
-        try:
+        async with unless_client_leaves(receive):
             await asyncio.Event().wait()
-        finally:
-            ended.append(True)
 
-    task = asyncio.ensure_future(unless_client_leaves(receiving(), work()))
+    task = asyncio.ensure_future(work())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    if leaves:
+        left.set()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ended == [True]
+    assert task.cancelled()
+
+
+async def test_a_deadline_around_it_stays_one():
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0), unless_client_leaves(receiving()):
+            await asyncio.Event().wait()

@@ -13,8 +13,7 @@ import pytest
 
 from tests.export.engines.wheels import installed
 from tests.service.fakes import picture
-
-ROOT = Path(__file__).parents[3]
+from tests.service.started import FAKE, started
 
 CLIENT = (
     "tritonclient==2.73.0",
@@ -36,20 +35,13 @@ CLIENT = (
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the script tells of a server whose model finds three things in every image."""
     packages = installed(request.config.cache, *CLIENT)
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.service.server_process", "0"],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    ) as server:  # fmt: skip
-        try:
-            assert server.stdout is not None
-            host = server.stdout.readline().strip().removeprefix("http://")
-            done = subprocess.run(
-                [sys.executable, str(Path(__file__).parent / "triton_script.py"), host],
-                env=os.environ | {"PYTHONPATH": str(packages)},
-                input=picture(), capture_output=True, check=False,
-            )  # fmt: skip
-        finally:
-            server.kill()
+    with started(FAKE, "0") as (_, url):
+        script = str(Path(__file__).parent / "triton_script.py")
+        done = subprocess.run(
+            [sys.executable, script, url.removeprefix("http://")],
+            env=os.environ | {"PYTHONPATH": str(packages)},
+            input=picture(), capture_output=True, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     result: dict[str, Any] = json.loads(done.stdout)
     return result
