@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,6 +22,8 @@ OUR_PACKAGES = ("model", "export", "service", "loadtest")
 
 INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
+TERMINATED = 143
+"""128 + SIGTERM."""
 
 
 class Verb(NamedTuple):
@@ -76,6 +79,11 @@ MENU: dict[str, dict[str, Verb]] = {
             "cpu",
             "time detection on this machine by scale, engine, precision and stage",
         ),
+        "loadtest": Verb(
+            "loadtest.cli.loadtest",
+            "loadtest",
+            "measure a server under load: latency, capacity, the rate that meets a target",
+        ),
         "reproduce": Verb(
             "model.cli.reproduce", "train", "show the paper's experiments at a size that runs here"
         ),
@@ -101,6 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in VERBS:
         return _refuse(f"retinaserve: {_unknown(name)}")
+    if os.getpid() == 1:
+        # For PID 1, as one is in a container, the kernel ignores SIGTERM unless there is a handler:
+        # one that comes while libraries are imported would be lost, and the container killed late.
+        signal.signal(signal.SIGTERM, _terminate)
+    # Since 1.29 ONNX Runtime tells its makers about models and machines, unless this is set before
+    # it is imported (its Privacy.md).
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return _run(name, VERBS[name], rest)
     except InputError as error:
@@ -146,6 +161,10 @@ def _run(name: str, verb: Verb, arguments: list[str]) -> int:
             f"pip install 'retinaserve[{verb.extra}]' brings it"
         ) from None
     return code
+
+
+def _terminate(*_: object) -> None:
+    sys.exit(TERMINATED)
 
 
 def _unknown(name: str) -> str:

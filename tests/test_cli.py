@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +55,26 @@ def test_menu_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_verb_runs_without_telemetry_of_onnx_runtime(verb, monkeypatch) -> None:
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    verb(lambda: int(os.environ.get("ORT_DISABLE_TELEMETRY") != "1"))
+    assert retinaserve.main(["probe"]) == 0
+
+
+def test_sigterm_ends_a_verb_though_it_is_pid_1_of_a_container(verb, monkeypatch) -> None:
+    process = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    # As for PID 1, where the default action of a signal is to do nothing.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    verb(lambda: os.kill(process, signal.SIGTERM) or 0)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            retinaserve.main(["probe"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
 
 
 def test_no_verb_shows_the_menu_and_fails(capsys: pytest.CaptureFixture[str]) -> None:

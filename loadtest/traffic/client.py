@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 
+from loadtest.protocols.protocol import Answer, Call, DetectorProtocol, Malformed
 from loadtest.traffic.sample import Outcome, Sample, outcome_of
+from loadtest.traffic.server_timing import stages_of, timing_of
 
-PROBLEM = "application/problem+json"
+__all__ = ["Call", "Client", "Reply", "open_client", "stages_of"]
+
+MOST_SAID = 300
+"""Characters that are kept of what a server says of a refusal."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """What to send: `url` with its query, and the body with its headers."""
+class Reply(NamedTuple):
+    """A request's sample; its answer, if it is one; and of a refusal what the server said."""
 
-    url: str
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    sample: Sample
+    answer: Answer | None = None
+    said: str = ""
 
 
 class Client:
-    """Sends calls over connections that are kept, as many as there are calls at a time."""
+    """Sends calls over connections that are kept, as many as there are calls at a time.
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    Without a protocol an answer is any with a status of 2xx.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, protocol: DetectorProtocol | None = None
+    ) -> None:
         self._session = session
+        self._protocol = protocol
         self.began = time.perf_counter()
         """The zero of the samples' times."""
 
@@ -39,69 +51,90 @@ class Client:
 
     async def send(self, call: Call, intended: float) -> Sample:
         """The sample of a call that was meant to start at `intended`; raises nothing."""
-        sent = self.now()
-        status, why, stages = 0, "", {}
+        return (await self.ask(call, intended)).sample
+
+    async def ask(self, call: Call, intended: float) -> Reply:
+        """`send`, with the answer. The time is taken before the answer is read."""
+        sample = Sample(intended, self.now(), 0.0, Outcome.CONNECTION, server=call.server)
         try:
-            async with self._session.post(call.url, data=call.body, headers=call.headers) as answer:
+            async with self._session.post(
+                call.url, data=call.body, headers=call.headers, allow_redirects=False
+            ) as answer:
                 body = await answer.read()
-            status = answer.status
-            outcome = outcome_of(status)
-            if outcome is Outcome.OK:
-                stages = stages_of(answer.headers.get("Server-Timing", ""))
-            else:
-                why = _reason(answer.status, answer.content_type, body)
         except TimeoutError:
-            outcome, why = Outcome.LATE, "no answer in time"
-        except aiohttp.ClientError as error:
-            outcome, why = Outcome.CONNECTION, _told(error)
-        return Sample(intended, sent, self.now(), outcome, status, why, stages)
+            sample.outcome, sample.why = Outcome.LATE, "no answer in time"
+        except (aiohttp.ClientError, OSError) as error:
+            sample.why = _told(error)
+        else:
+            sample.ended = self.now()
+            sample.status, sample.outcome = answer.status, outcome_of(answer.status)
+            return self._read(call, sample, answer.headers, body)
+        sample.ended = self.now()
+        return Reply(sample)
+
+    def _read(self, call: Call, sample: Sample, headers: Mapping[str, str], body: bytes) -> Reply:
+        if sample.outcome is not Outcome.OK:
+            code, said = _refusal(headers, body)
+            sample.why = f"{sample.status} {code}".strip()
+            return Reply(sample, said=said)
+        try:
+            if self._protocol:
+                answer = self._protocol.read(call, headers, body)
+            else:
+                answer = Answer((), *timing_of(headers))
+        except Malformed as error:
+            sample.outcome, sample.why = Outcome.MALFORMED, str(error)
+            return Reply(sample)
+        sample.stages, sample.batch = dict(answer.stages_ms), answer.batch
+        sample.detections = len(answer.detections)
+        return Reply(sample, answer)
 
 
 @asynccontextmanager
-async def open_client(timeout_s: float) -> AsyncIterator[Client]:
+async def open_client(
+    timeout_s: float, protocol: DetectorProtocol | None = None
+) -> AsyncIterator[Client]:
     """A client; an answer that takes longer than `timeout_s` is not waited for."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
     ) as session:
-        yield Client(session)
+        yield Client(session, protocol)
         # Its connections are closed in callbacks, which the loop has to get to.
         await asyncio.sleep(0)
 
 
-def stages_of(header: str) -> dict[str, float]:
-    """Milliseconds by name from a Server-Timing header: `decode;dur=3.1, queue;dur=0.2`."""
-    stages = {}
-    for part in header.split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key == "dur":
-                try:
-                    stages[name] = float(value)
-                except ValueError:
-                    continue
-    return stages
+def _refusal(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """The code and the sentence of a problem document, or the sentence of an error as the Open
+    Inference Protocol has it; a redirect says where to.
+    """
+    if target := headers.get("Location"):
+        return "", f"it is at {target}"
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return "", ""
+    if not isinstance(document, dict):
+        return "", ""
+    code, said = document.get("code", ""), document.get("detail") or document.get("error") or ""
+    return str(code), str(said)[:MOST_SAID]
 
 
-def _reason(status: int, content_type: str, body: bytes) -> str:
-    """The problem's code where the answer is one, for example `503 queue_full`."""
-    if content_type == PROBLEM:
-        try:
-            return f"{status} {json.loads(body)['code']}"
-        except (ValueError, KeyError, TypeError):
-            pass
-    return str(status)
-
-
-def _told(error: aiohttp.ClientError) -> str:
+def _told(error: aiohttp.ClientError | OSError) -> str:
     """The kind of failure, without what differs from one connection to the next."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(cause, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(cause, ConnectionResetError | aiohttp.ServerDisconnectedError):
-        return "connection closed by the server"
-    if isinstance(cause, aiohttp.ClientPayloadError):
-        return "answer cut short"
+    match cause:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case aiohttp.ServerDisconnectedError():
+            return "connection closed without an answer"
+        case ConnectionResetError() | BrokenPipeError():
+            return "connection reset"
+        case aiohttp.ClientPayloadError():
+            return "answer cut short"
+        case socket.gaierror():
+            return "no such host"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number).lower()
     return type(cause).__name__

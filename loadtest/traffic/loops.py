@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from loadtest.traffic.client import Call, Client
+from loadtest.traffic.client import Call
 from loadtest.traffic.pacer import Pacer
 from loadtest.traffic.sample import Sample
+
+
+class Sender(Protocol):
+    """What sends calls: `client.Client`."""
+
+    def now(self) -> float:
+        """Seconds on its own clock."""
+        ...
+
+    async def send(self, call: Call, intended: float) -> Sample:
+        """What became of a call that was meant to start at `intended`; raises nothing."""
+        ...
+
 
 Tell = Callable[[Sample], object]
 """Is told of each request as it ends."""
@@ -18,16 +32,20 @@ START_S = 0.05
 
 
 async def open_loop(
-    client: Client,
+    client: Sender,
     times: Iterable[float],
     call_of: Callable[[int], Call],
     tell: Tell = lambda _: None,
+    stopped: threading.Event | None = None,
+    origin: float | None = None,
 ) -> list[Sample]:
     """The samples of calls that start at `times` (seconds, ascending), in the order of starting.
 
-    No call waits for another, so a server that stalls is charged for everybody who came meanwhile.
+    The zero of `times` is `origin` on the client's clock, or soon. Once `stopped` none is started
+    any more; those that are under way are waited for. No call waits for another, so a server that
+    stalls is charged for everybody who came meanwhile.
     """
-    origin = client.now() + START_S
+    zero = client.now() + START_S if origin is None else origin
     tasks: list[asyncio.Task[Sample]] = []
 
     def ended(task: asyncio.Task[Sample]) -> None:
@@ -41,18 +59,19 @@ async def open_loop(
             task.add_done_callback(ended)
             tasks.append(task)
 
-        await Pacer((origin + time for time in times), client.now, start).run()
+        await Pacer((zero + time for time in times), client.now, start, stopped).run()
     return [task.result() for task in tasks]
 
 
 async def closed_loop(
-    client: Client,
+    client: Sender,
     callers: int,
     seconds: float,
     call_of: Callable[[int], Call],
     tell: Tell = lambda _: None,
+    stopped: threading.Event | None = None,
 ) -> list[Sample]:
-    """The samples of `callers` that send one call after the other for so long.
+    """The samples of `callers` that send one call after the other for so long, or until `stopped`.
 
     Who waits for an answer sends nothing meanwhile: latencies are those of a server that is never
     asked more than it can do, and not those that independent callers would see.
@@ -62,7 +81,7 @@ async def closed_loop(
 
     async def caller(first: int) -> None:
         number = first
-        while (now := client.now()) < end:
+        while (now := client.now()) < end and not (stopped and stopped.is_set()):
             sample = await client.send(call_of(number), now)
             samples.append(sample)
             tell(sample)

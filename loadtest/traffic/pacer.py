@@ -12,7 +12,7 @@ class Pacer:
 
     The times are on `now`'s clock, ascending. A loop's own timers wake at whole milliseconds, as
     long as a fast server takes to answer; a thread's sleep does not. A time that has passed is
-    called at once: no call is left out.
+    called at once: no call is left out, unless `stopped` is set, which ends it.
     """
 
     def __init__(
@@ -20,21 +20,27 @@ class Pacer:
         times: Iterable[float],
         now: Callable[[], float],
         start: Callable[[int, float], object],
+        stopped: threading.Event | None = None,
     ) -> None:
         self._times, self._now, self._start = times, now, start
         self._loop = asyncio.get_running_loop()
-        self._stopped = threading.Event()
+        self._stopped = stopped or threading.Event()
         self._done = asyncio.Event()
         self._error: BaseException | None = None
 
     async def run(self) -> None:
-        """Returns when all have been called; raises what making the times raised."""
+        """Returns when all have been called, or it was stopped; raises what making the times
+        raised.
+        """
         thread = threading.Thread(target=self._run, name="pacer", daemon=True)
         thread.start()
         try:
             await self._done.wait()
-        finally:
+        except asyncio.CancelledError:
             self._stopped.set()
+            raise
+        finally:
+            thread.join()
         if self._error is not None:
             raise self._error
 
@@ -42,7 +48,7 @@ class Pacer:
         try:
             for number, time in enumerate(self._times):
                 if self._stopped.wait(max(0.0, time - self._now())):
-                    return
+                    break
                 self._loop.call_soon_threadsafe(self._start, number, time)
         except BaseException as error:
             self._error = error

@@ -15,6 +15,7 @@ class Outcome(StrEnum):
     LATE = "late"
     """504: the server gave up; or no answer within the caller's own timeout."""
     CLIENT_ERROR = "client_error"
+    """Any other 4xx, and 3xx: the request went to the wrong place."""
     SERVER_ERROR = "server_error"
     CONNECTION = "connection"
     """No connection, or one that broke before the whole answer was there."""
@@ -24,7 +25,7 @@ class Outcome(StrEnum):
 
 def outcome_of(status: int) -> Outcome:
     """The outcome that a status stands for."""
-    if status < 400:
+    if status < 300:
         return Outcome.OK
     if status in (429, 503):
         return Outcome.REFUSED
@@ -39,7 +40,8 @@ class Sample:
 
     `intended`: when it was meant to start. `sent`: when it was. `ended`: when its whole answer was
     there, or it failed. `why`: of a request that was not ok, a few words to count by. `stages`: the
-    server's own times in ms, by `Server-Timing`.
+    server's own times in ms, by `Server-Timing`. `batch`: how many images shared the engine's run,
+    where the server tells it. `server`: which of the study's servers it went to, from 0.
     """
 
     intended: float
@@ -50,6 +52,8 @@ class Sample:
     why: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     detections: int = 0
+    batch: int | None = None
+    server: int = 0
 
     @property
     def latency(self) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from loadtest.traffic.arrivals import Process
 from loadtest.traffic.sample import Sample
@@ -33,9 +33,10 @@ class Load:
 class Trial:
     """One run of load. `samples`: those that count, in the order of their intended starts.
 
-    Their times are seconds since the first counted second began. `client_cores`: CPU time of the
-    load test per second of the run. `scale`: what was asked for, or None for the server's own.
-    `ap` and `ap50`: of the answers against labels, where there are any.
+    Their times are seconds since the first counted second began; `load.seconds` are those that were
+    really counted. `carried`: answers that came in the counted seconds to requests of the warm-up.
+    `client_cores`: CPU time of the load test per counted second. `scale`: what was asked for, or
+    None for the server's own. `ap` and `ap50`: of the answers against labels, where there are any.
     """
 
     load: Load
@@ -44,6 +45,53 @@ class Trial:
     scale: int | None = None
     ap: float | None = None
     ap50: float | None = None
+    carried: int = 0
+
+
+class Watch(Protocol):
+    """Looks on while load runs: the live view."""
+
+    def begin(self, title: str, load: Load) -> None:
+        """A run begins, with its warm-up; the one before it is over."""
+        ...
+
+    def sent(self) -> None:
+        """A request starts."""
+        ...
+
+    def tell(self, sample: Sample) -> None:
+        """A request has ended. Its times are seconds since the run began, warm-up included."""
+        ...
+
+
+class Blind:
+    """A watch that looks at nothing."""
+
+    def begin(self, title: str, load: Load) -> None:
+        """See `Watch`."""
+
+    def sent(self) -> None:
+        """See `Watch`."""
+
+    def tell(self, sample: Sample) -> None:
+        """See `Watch`."""
+
+
+Enough = Callable[[Sequence[Sample]], bool]
+"""Whether a run may end early, by the counted requests that have ended, in that order."""
+
+
+class Run(Protocol):
+    """Runs one load against a server: what searches and sweeps are made of (`run.Runner`)."""
+
+    stopped: bool
+    """Whoever called wants it to end: what has been measured is all there will be."""
+
+    async def run(
+        self, load: Load, scale: int | None = None, enough: Enough | None = None
+    ) -> Trial:
+        """What became of the load. Once stopped it returns early, with what there is."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +100,9 @@ class Study:
 
     `facts`: what a reader has to know to make it again, by name: the command, the time, the
     client's machine, the server's model and engine (by /v1/models), what was sent. `found`: of a
-    search, its answer. `warnings`: why a figure may not be trusted, in sentences.
+    search, its answer. `warnings`: why a figure may not be trusted, in sentences. `p99_ms`: the
+    target that was given, from the intended start of a request to its answer. `interrupted`: it
+    ended before its time.
     """
 
     kind: Kind
@@ -60,3 +110,5 @@ class Study:
     trials: Sequence[Trial]
     found: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    p99_ms: float | None = None
+    interrupted: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 
 from model.doctor.coverage import Coverage
 from model.geometry import LEVELS, AnchorSpec
+from model.page.chart import WIDTH, line_of, svg_of, text_of
 from model.page.markup import tag
 
 POINTS = 2_500
 """Boxes drawn in the scatter, at random: more make a blot of megabytes."""
 
-WIDTH, HEIGHT = 520, 400
+HEIGHT = 400
 LEFT, BOTTOM, TOP, RIGHT = 66, 44, 12, 20
 
 
@@ -41,10 +41,10 @@ def size_scatter(
     for power in range(low, high + 1):
         at = 2.0**power
         parts += [
-            _line(x(at), TOP, x(at), HEIGHT - BOTTOM),
-            _line(LEFT, y(at), WIDTH - RIGHT, y(at)),
-            _text(x(at), HEIGHT - BOTTOM + 16, f"{at:g}", "middle"),
-            _text(LEFT - 6, y(at) + 4, f"{at:g}", "end"),
+            line_of(x(at), TOP, x(at), HEIGHT - BOTTOM),
+            line_of(LEFT, y(at), WIDTH - RIGHT, y(at)),
+            text_of(x(at), HEIGHT - BOTTOM + 16, f"{at:g}", "middle"),
+            text_of(LEFT - 6, y(at) + 4, f"{at:g}", "end"),
         ]
     for index in chosen[np.argsort(~reached[chosen], kind="stable")].tolist():
         width, height = sizes[index].tolist()
@@ -55,9 +55,9 @@ def size_scatter(
             tag("rect", x=f"{x(width) - 3.5:.1f}", y=f"{y(height) - 3.5:.1f}", width=7, height=7,
                 class_="anchor")
         )  # fmt: skip
-    parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "width on the canvas, px", "middle"))
+    parts.append(text_of((WIDTH + LEFT) / 2, HEIGHT - 8, "width on the canvas, px", "middle"))
     parts.append(_upright("height on the canvas, px"))
-    return _svg(parts, "Width and height of boxes against the anchors")
+    return svg_of(parts, "Width and height of boxes against the anchors", HEIGHT)
 
 
 def iou_histogram(coverage: Coverage) -> Element:
@@ -71,8 +71,8 @@ def iou_histogram(coverage: Coverage) -> Element:
     for tick in range(0, most + 1, step):
         at = HEIGHT - BOTTOM - tick / most * room
         parts += [
-            _line(LEFT, at, WIDTH - RIGHT, at),
-            _text(LEFT - 6, at + 4, f"{tick:,}", "end"),
+            line_of(LEFT, at, WIDTH - RIGHT, at),
+            text_of(LEFT - 6, at + 4, f"{tick:,}", "end"),
         ]
     for index, (count, edge) in enumerate(zip(counts.tolist(), edges.tolist(), strict=False)):
         tall = count / most * room
@@ -83,11 +83,13 @@ def iou_histogram(coverage: Coverage) -> Element:
                 width=f"{slot - 2:.1f}", height=f"{tall:.1f}", class_=kind)
         )  # fmt: skip
         if index % 4 == 0:
-            parts.append(_text(LEFT + index * slot, HEIGHT - BOTTOM + 16, f"{edge:.1f}", "middle"))
-    parts.append(_text(WIDTH - RIGHT, HEIGHT - BOTTOM + 16, "1.0", "end"))
-    parts.append(_text((WIDTH + LEFT) / 2, HEIGHT - 8, "IoU of the best anchor", "middle"))
+            parts.append(
+                text_of(LEFT + index * slot, HEIGHT - BOTTOM + 16, f"{edge:.1f}", "middle")
+            )
+    parts.append(text_of(WIDTH - RIGHT, HEIGHT - BOTTOM + 16, "1.0", "end"))
+    parts.append(text_of((WIDTH + LEFT) / 2, HEIGHT - 8, "IoU of the best anchor", "middle"))
     parts.append(_upright("boxes"))
-    return _svg(parts, "IoU of each box's best anchor")
+    return svg_of(parts, "IoU of each box's best anchor", HEIGHT)
 
 
 def round_step(most: int) -> int:
@@ -101,21 +103,8 @@ def _log2(value: float) -> float:
     return math.log2(max(value, 0.5))
 
 
-def _svg(parts: Sequence[Element], title: str) -> Element:
-    box = f"0 0 {WIDTH} {HEIGHT}"
-    return tag("svg", tag("title", title), *parts, viewBox=box, role="img", class_="chart")
-
-
-def _line(x1: float, y1: float, x2: float, y2: float) -> Element:
-    return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
-
-
 def _upright(text: str) -> Element:
     """What is written along the y axis."""
     middle = (HEIGHT - BOTTOM + TOP) / 2
     return tag("text", text, class_="axis", text_anchor="middle",
                transform=f"translate(12 {middle}) rotate(-90)")  # fmt: skip
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Element:
-    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_="axis")

@@ -2,7 +2,7 @@
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1f24; --soft: #626a76; --line: #e2e5ea;
-  --paper: #fff; --card: #f7f8fa; --error: #c0262d; --warning: #a96300; --note: #2f6db5;
+  --paper: #fff; --card: #f7f8fa; --error: #c0262d; --warning: #8a5000; --note: #2f6db5;
   --well: #1c7c4a; --reached: #2f6db5; --missed: #e07b00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ec; --soft: #9aa3b0; --line: #343944;
   --paper: #15171b; --card: #1d2026; --error: #ff7a7a; --warning: #f2b04c; --note: #7fb4f5;

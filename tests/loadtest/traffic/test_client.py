@@ -3,61 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+import socket
+import struct
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from loadtest.traffic.client import Call, open_client, stages_of
+from loadtest.protocols.protocol import Answer, Call, Detection, Malformed
+from loadtest.traffic.client import open_client
 from loadtest.traffic.loops import closed_loop, open_loop
 from loadtest.traffic.pacer import Pacer
 from loadtest.traffic.sample import Outcome, Sample, outcome_of
+from tests.loadtest.answering import OK, answering, read_request, server, with_body
 
 pytestmark = pytest.mark.anyio
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """The body of a request that says how long it is."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return await reader.readexactly(int(value))
-    return b""
-
-
-def answering(text: str) -> Serve:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_request(reader)
-        writer.write(text.encode())
-        await writer.drain()
-        writer.close()
-
-    return serve
-
-
-@asynccontextmanager
-async def server(serve: Serve) -> AsyncIterator[str]:
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
-    finally:
-        listening.close()
 
 
 async def sent(url: str, timeout_s: float = 30.0) -> Sample:
     async with open_client(timeout_s) as client:
         return await client.send(Call(url, b"body"), client.now())
-
-
-OK = "HTTP/1.1 200 OK\r\nServer-Timing: queue;dur=0.5, inference;dur=40\r\n"
 
 
 async def test_answer_is_read_with_the_servers_own_times() -> None:
@@ -81,7 +45,12 @@ async def test_answer_is_read_with_the_servers_own_times() -> None:
         ("HTTP/1.1 504 Late\r\nContent-Length: 0\r\n\r\n", Outcome.LATE, "504"),
         ("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", Outcome.CLIENT_ERROR, "400"),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", Outcome.SERVER_ERROR, "500"),
-        ("", Outcome.CONNECTION, "connection closed by the server"),
+        ("", Outcome.CONNECTION, "connection closed without an answer"),
+        (
+            "HTTP/1.1 308 Go\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
+            Outcome.CLIENT_ERROR,
+            "308",
+        ),
         (f"{OK}Content-Length: 9\r\n\r\n{{}}", Outcome.CONNECTION, "answer cut short"),
     ],
 )
@@ -98,6 +67,85 @@ async def test_nobody_listening_is_a_connection_refused() -> None:
         pass
     sample = await sent(url)
     assert (sample.outcome, sample.why) == (Outcome.CONNECTION, "connection refused")
+
+
+async def test_a_connection_that_is_reset_is_told_from_one_that_is_closed() -> None:
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        # To close with no time to linger sends RST.
+        option = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.get_extra_info("socket").setsockopt(*option)
+        writer.transport.abort()
+
+    async with server(reset) as url:
+        sample = await sent(url)
+    assert (sample.outcome, sample.why) == (Outcome.CONNECTION, "connection reset")
+
+
+async def test_a_host_that_does_not_exist_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    sample = await sent("http://no-such-host.invalid/")
+    assert (sample.outcome, sample.why) == (Outcome.CONNECTION, "no such host")
+
+
+class Reading:
+    """Reads an answer of one word as so many detections."""
+
+    name, servers = "reading", ("one", "two")
+
+    def read(self, call: Call, headers: Mapping[str, str], body: bytes) -> Answer:
+        if not body.isdigit():
+            raise Malformed("no number")
+        rows = [Detection((0.0, 0.0, 1.0, 1.0), "RBC", 0.5)] * int(body)
+        return Answer(rows, {"queue": 1.5}, batch=3)
+
+
+async def test_what_the_protocol_reads_is_in_the_sample() -> None:
+    async with server(with_body(OK, "2")) as url, open_client(30.0, Reading()) as client:
+        sample, answer, said = await client.ask(Call(url, b"", server=1), client.now())
+    assert (sample.outcome, sample.detections, sample.stages) == (Outcome.OK, 2, {"queue": 1.5})
+    assert (sample.batch, sample.server, said) == (3, 1, "")
+    assert answer is not None
+    assert len(answer.detections) == 2
+
+
+async def test_what_the_protocol_can_not_read_is_malformed() -> None:
+    async with server(with_body(OK, "two")) as url, open_client(30.0, Reading()) as client:
+        sample, answer, _ = await client.ask(Call(url, b""), client.now())
+    assert (sample.outcome, sample.status, sample.why) == (Outcome.MALFORMED, 200, "no number")
+    assert answer is None
+
+
+async def test_reading_is_no_part_of_what_is_measured() -> None:
+    ended: list[float] = []
+
+    class Late(Reading):
+        def read(self, call: Call, headers: Mapping[str, str], body: bytes) -> Answer:
+            ended.append(client.now())
+            return Answer()
+
+    async with server(with_body(OK, "2")) as url, open_client(30.0, Late()) as client:
+        sample = await client.send(Call(url, b""), client.now())
+    assert sample.ended < ended[0]
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "said"),
+    [
+        ("HTTP/1.1 400 No\r\n", '{"code": "malformed", "detail": "scale is 7"}', "scale is 7"),
+        ("HTTP/1.1 400 No\r\n", '{"error": "no such model"}', "no such model"),
+        ("HTTP/1.1 400 No\r\n", "[1]", ""),
+        ("HTTP/1.1 400 No\r\n", "<html>", ""),
+        ("HTTP/1.1 301 Go\r\nLocation: /new\r\n", "", "it is at /new"),
+    ],
+)
+async def test_of_a_refusal_the_servers_own_words_are_kept(head: str, body: str, said: str) -> None:
+    async with server(with_body(head, body)) as url, open_client(30.0) as client:
+        reply = await client.ask(Call(url, b""), client.now())
+    assert (reply.said, reply.answer) == (said, None)
 
 
 async def test_an_answer_that_does_not_come_is_late() -> None:
@@ -179,19 +227,12 @@ async def test_pacer_raises_what_making_the_times_raises() -> None:
         await Pacer(times(), lambda: 0.0, lambda n, t: None).run()
 
 
-def test_server_timing_is_read_leniently() -> None:
-    assert stages_of("") == {}
-    assert stages_of('miss, db;dur=53, app;desc="x";dur=47.2, bad;dur=soon') == {
-        "db": 53.0,
-        "app": 47.2,
-    }
-
-
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
         (200, Outcome.OK),
-        (304, Outcome.OK),
+        (299, Outcome.OK),
+        (304, Outcome.CLIENT_ERROR),
         (404, Outcome.CLIENT_ERROR),
         (408, Outcome.CLIENT_ERROR),
         (429, Outcome.REFUSED),

@@ -1,0 +1,103 @@
+"""What a study says in one sentence, and whether that is good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from loadtest.report.sheets import Seen, by_scale, quietest
+from loadtest.report.words import count_words, ms_words, number_words, range_words, share_words
+from loadtest.traffic.summary import all_ms, percentiles_of
+from loadtest.traffic.trial import Study
+
+Tone = Literal["well", "note", "warning", "error"]
+
+
+class Verdict(NamedTuple):
+    """A sentence, and how it is meant."""
+
+    sentence: str
+    tone: Tone
+
+
+def verdict_of(study: Study, seen: Sequence[Seen]) -> Verdict:
+    """The answer that the command was run for."""
+    there = [one for one in seen if one.summary.ok]
+    if not there:
+        asked = sum(one.summary.sent for one in seen)
+        return Verdict(f"No answer to any of {count_words(asked, 'request')}.", "error")
+    if study.kind == "scales":
+        return _of_scales(there)
+    if study.kind == "max-qps":
+        return _of_search(study)
+    if study.kind == "mlperf":
+        return _of_mlperf(study, there[0])
+    if len(there) > 1:
+        return _of_rates(there)
+    return _of_run(study, there[0])
+
+
+def _of_run(study: Study, one: Seen) -> Verdict:
+    summary, load = one.summary, one.trial.load
+    asked = (
+        f" of {load.rate:g} asked"
+        if load.rate
+        else f" to {count_words(load.callers or 1, 'caller')}"
+    )
+    times = ", ".join(
+        f"p{percent:g} {ms_words(interval.value)}"
+        for percent, interval in summary.percentiles_ms.items()
+        if percent in (50.0, 99.0)
+    )
+    said = f"{number_words(summary.answered_per_s.value)} answers/s{asked}: {times}"
+    if summary.failed:
+        said += f"; {share_words(summary.failed / summary.sent)} failed"
+    if study.p99_ms is None:
+        return Verdict(f"{said}.", "warning" if summary.failed else "note")
+    # Who was never answered has waited too: a server does not meet a target by refusing.
+    p99 = percentiles_of(all_ms(one.trial.samples)).get(99.0)
+    if p99 is None:
+        return Verdict(f"{said}. Too few requests to say anything about p99.", "warning")
+    met = p99.value <= study.p99_ms
+    sure = p99.high <= study.p99_ms or p99.low > study.p99_ms
+    word = "meets" if met else "misses"
+    how = "" if sure else f", which may be chance: the range of their p99 is {range_words(p99)}"
+    return Verdict(
+        f"{said}. It {word} the target of {study.p99_ms:g} ms for 99% of all requests{how}.",
+        ("well" if sure else "warning") if met else "error",
+    )
+
+
+def _of_rates(seen: Sequence[Seen]) -> Verdict:
+    ordered = sorted(seen, key=lambda one: one.summary.answered_per_s.value)
+    ends = [ordered[0], ordered[-1]]
+    percent = max(set.intersection(*(set(one.summary.percentiles_ms) for one in ends)))
+    said = (f"{ms_words(one.summary.percentiles_ms[percent].value)} at {one.name}" for one in ends)
+    return Verdict(f"p{percent:g} is {' and '.join(said)}.", "note")
+
+
+def _of_scales(seen: Sequence[Seen]) -> Verdict:
+    scales = by_scale(seen)
+    ends = " to ".join(
+        f"{ms_words(quietest(scales[scale]).summary.percentiles_ms[50.0].value)} at scale {scale}"
+        for scale in dict.fromkeys([min(scales), max(scales)])
+    )
+    return Verdict(f"An idle server's median latency is {ends}.", "note")
+
+
+def _of_search(study: Study) -> Verdict:
+    rate, low, high = (study.found.get(name) for name in ("max_qps", "low", "high"))
+    target = f"99% of all requests within {study.p99_ms:g} ms"
+    if not rate:
+        return Verdict(f"No rate was found at which the server answers {target}.", "error")
+    sure = f"surely {number_words(low)}" if low else "but a longer search has to make sure"
+    most = f"surely less than {number_words(high)}" if high else ""
+    between = ", ".join(filter(None, [sure, most]))
+    return Verdict(f"{number_words(rate)} requests/s: {target}; {between}.", "well")
+
+
+def _of_mlperf(study: Study, one: Seen) -> Verdict:
+    said = _of_run(replace(study, p99_ms=None), one).sentence
+    tone: Tone = "well" if study.found.get("valid") else "error"
+    return Verdict(f"MLPerf {study.facts.get('MLPerf', '')}. {said}", tone)
