@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from loadtest.ports import free_ports
 from model.errors import InputError
 
 CHECK_S = 0.2
@@ -78,11 +79,12 @@ def find_haproxy() -> str:
 
 
 @contextmanager
-def balanced(ports: Sequence[int], port: int, state_port: int) -> Iterator[Balancer]:
-    """A balancer before the servers on `ports`, named by them; ended with the block.
+def balanced(ports: Sequence[int]) -> Iterator[Balancer]:
+    """A balancer before the servers that listen on `ports`, named by them; ended with the block.
 
     Raises InputError where HAProxy is not installed or does not start.
     """
+    port, state_port = free_ports(2)
     config = CONFIG.format(port=port, state_port=state_port, check_ms=round(CHECK_S * 1e3))
     config += "".join(f"    server {number} 127.0.0.1:{number}\n" for number in ports)
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,7 @@ from PIL import Image
 
 from loadtest.bench.prepared import pictures_to_time
 from loadtest.bench.spread import Spread
+from loadtest.cli.experiment import add_images, run_experiment
 from model.errors import InputError
 from model.machine import cpu_name
 
@@ -183,27 +184,28 @@ def report(rows: Sequence[Row], resize: Spread, left_out: Sequence[str]) -> None
         print(f"left out: {line}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=Path, help="folder of JPEG files (drawn scenes)")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_images(parser)
     parser.add_argument("--seconds", type=float, default=10.0, help="(%(default)g)")
-    args = parser.parse_args(arguments)
-    try:
-        pictures, said = pictures_to_time(args.images)
-        pictures = [data for data in pictures if data[:3] == b"\xff\xd8\xff"]
-        if not pictures:
-            raise InputError(f"{args.images}: no JPEG file there")
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    pictures, said = pictures_to_time(args.images)
+    pictures = [data for data in pictures if data[:3] == b"\xff\xd8\xff"]
+    if not pictures:
+        raise InputError(f"{args.images}: no JPEG file there")
     rows, left_out = contenders()
     kilobytes = sum(map(len, pictures)) / len(pictures) / 1e3
     print(f"{cpu_name()}, one core; {said}, {kilobytes:.0f} KB each")
     report(rows, measure(rows, pictures, args.seconds), left_out)
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +21,11 @@ from PIL import Image
 
 from export.manifest import read_bundle
 from loadtest.bench.spread import Spread
+from loadtest.cli.experiment import machine, run_experiment
+from loadtest.cli.under_load import TIMEOUT_S
 from loadtest.process import Memory, memory_of
-from loadtest.servers import RunningServer, running_server
+from loadtest.servers import Server
 from loadtest.traffic.client import Call, open_client
-from model.cores import available_cores
-from model.errors import InputError
-from model.machine import cpu_name
 from service.settings import packaged_bundle
 
 IDLE_S = 1.0
@@ -54,9 +54,9 @@ def pictures_of_all_shapes(bundle: Path) -> list[tuple[int, bytes]]:
     return pictures
 
 
-async def use(server: RunningServer, bundle: Path) -> None:
+async def use(server: Server, bundle: Path) -> None:
     """Sends pictures of every shape, several callers at once."""
-    async with open_client(60.0) as client:
+    async with open_client(TIMEOUT_S) as client:
         for scale, picture in pictures_of_all_shapes(bundle):
             call = Call(f"{server.detect_url}?scale={scale}", picture)
             await asyncio.gather(*(client.send(call, client.now()) for _ in range(CALLERS * TIMES)))
@@ -66,7 +66,7 @@ def measure(bundle: Path) -> Footprint:
     """Starts a server, waits until it is ready, and uses it."""
     began = time.monotonic()
     env = {"RETINASERVE_DRAIN_DELAY_S": "0"}
-    with running_server("--bundle", str(bundle), env=env) as server:
+    with Server("--bundle", str(bundle), env=env) as server:
         ready_s = time.monotonic() - began
         time.sleep(IDLE_S)
         idle = memory_of(server.process.pid)
@@ -75,21 +75,17 @@ def measure(bundle: Path) -> Footprint:
         return Footprint(ready_s, idle, memory_of(server.process.pid))
 
 
-def main() -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
     parser.add_argument("--bundle", type=Path, default=packaged_bundle(), help="(packaged cells)")
     parser.add_argument("--rounds", type=int, default=5, help="(%(default)s)")
-    args = parser.parse_args()
-    try:
-        rounds = [measure(args.bundle) for _ in range(args.rounds)]
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    rounds = [measure(args.bundle) for _ in range(args.rounds)]
     load = os.getloadavg()[0]
-    print(f"{cpu_name()}, {available_cores()} cores, {args.rounds} starts, load {load:.1f}")
+    print(f"{machine()}, {args.rounds} starts, load {load:.1f}")
     print(f"ready          {Spread.of([one.ready_s for one in rounds]).text()} s")
     for name, memories in (
         ("idle", [one.idle for one in rounds]),
@@ -100,6 +96,11 @@ def main() -> int:
         )
         print(f"{name:16} {resident} MB resident, {own} its own; peak {peak}")
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,20 @@ import re
 import statistics
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import aiohttp
 
-from loadtest.bench.prepared import pictures_to_time
-from loadtest.cli.overload import CLIENT_PATIENCE_S, server_of
+from loadtest.cli.experiment import (
+    add_images,
+    add_server,
+    headers_of,
+    pictures_of,
+    run_experiment,
+    server_of,
+)
+from loadtest.cli.under_load import TIMEOUT_S, checked
 from loadtest.traffic.client import Call, Client, open_client
-from loadtest.traffic.sample import Outcome
-from model.cores import available_cores
 from model.errors import InputError
-from model.machine import cpu_name
-from service.engine.chaos import HEADER
 
 DEPTH = re.compile(r"^retinaserve_queue_depth (\S+)$", re.MULTILINE)
 ALONE = 5
@@ -35,10 +37,9 @@ ALONE = 5
 
 async def measure(url: str, picture: bytes, args: argparse.Namespace) -> list[float]:
     """Extra milliseconds of the next client, round by round."""
-    headers = {HEADER: f"delay={args.run_ms / 1e3:g}"} if args.run_ms else {}
-    call = Call(f"{url}/v1/detect", picture, headers)
+    call = Call(f"{url}/v1/detect", picture, headers_of(args))
     extra = []
-    async with open_client(CLIENT_PATIENCE_S) as client, aiohttp.ClientSession() as scraper:
+    async with open_client(TIMEOUT_S) as client, aiohttp.ClientSession() as scraper:
         for _ in range(args.rounds):
             alone = [await timed_ms(client, call) for _ in range(ALONE)]
             leavers = [
@@ -55,16 +56,14 @@ async def measure(url: str, picture: bytes, args: argparse.Namespace) -> list[fl
 
 async def timed_ms(client: Client, call: Call) -> float:
     """Milliseconds that a call takes; InputError unless it is answered."""
-    sample = await client.send(call, client.now())
-    if sample.outcome is not Outcome.OK:
-        raise InputError(f"a request failed: {sample.why}")
+    (sample,) = checked([await client.send(call, client.now())])
     return 1e3 * (sample.ended - sample.sent)
 
 
 async def queued(scraper: aiohttp.ClientSession, url: str, images: int) -> None:
     """Returns when so many images are in the server's queue; InputError if they never are."""
     try:
-        async with asyncio.timeout(CLIENT_PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             while True:
                 async with scraper.get(f"{url}/metrics") as answer:
                     depth = DEPTH.search(await answer.text())
@@ -83,26 +82,25 @@ def report(extra_ms: Sequence[float], leavers: int) -> None:
     )
 
 
-def main() -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--url", help="a server that runs (one is started)")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_server(parser)
+    add_images(parser)
     parser.add_argument("--leavers", type=int, default=64, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=10, help="(%(default)s)")
-    parser.add_argument("--run-ms", type=float, help="an engine that sleeps so long each run")
-    parser.add_argument("--images", type=Path, help="folder of pictures (drawn scenes)")
-    args = parser.parse_args()
-    try:
-        pictures, said = pictures_to_time(args.images)
-        print(f"{cpu_name()}, {available_cores()} cores; {said}")
-        with server_of(args) as url:
-            report(asyncio.run(measure(url, pictures[0], args)), args.leavers)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    pictures = pictures_of(args)
+    with server_of(args) as url:
+        report(asyncio.run(measure(url, pictures[0], args)), args.leavers)
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,18 @@ import argparse
 import asyncio
 import io
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from PIL import Image
 
 from loadtest.bench.spread import Spread
+from loadtest.cli.experiment import machine, run_experiment
+from loadtest.cli.under_load import TIMEOUT_S, calls_in_turn, checked
 from loadtest.process import cpu_s
-from loadtest.servers import RunningServer, running_server
-from loadtest.traffic.client import Call, Client, open_client
+from loadtest.servers import Server
+from loadtest.traffic.client import Client, open_client
 from loadtest.traffic.loops import closed_loop
-from loadtest.traffic.sample import Outcome
-from model.cores import available_cores
-from model.errors import InputError
-from model.machine import cpu_name
 from model.synthetic.scene import draw_scene
 
 WARM_S = 1.0
@@ -38,25 +37,24 @@ class Turn(NamedTuple):
     cpu_ms: float
 
 
-async def turn(client: Client, server: RunningServer, body: bytes, seconds: float) -> Turn:
+async def turn(client: Client, server: Server, body: bytes, seconds: float) -> Turn:
     """One server alone under closed-loop load."""
     cpu, began = cpu_s(server.process.pid), client.now()
-    samples = await closed_loop(client, 8, seconds, lambda _: Call(server.detect_url, body))
+    samples = await closed_loop(client, 8, seconds, calls_in_turn(server.detect_url, [body]))
     took, used = client.now() - began, cpu_s(server.process.pid) - cpu
-    if bad := [sample for sample in samples if sample.outcome is not Outcome.OK]:
-        raise InputError(f"{len(bad)} of {len(samples)} requests failed, one by: {bad[0].why}")
-    return Turn(len(samples) / took, used / len(samples) * 1e3)
+    answers = len(checked(samples))
+    return Turn(answers / took, used / answers * 1e3)
 
 
 async def measure(
-    counting: RunningServer, silent: RunningServer, rounds: int, seconds: float
+    counting: Server, silent: Server, rounds: int, seconds: float
 ) -> tuple[list[Turn], list[Turn]]:
     """The turns of both servers; who goes first changes each round."""
     out = io.BytesIO()
     Image.fromarray(draw_scene(1, (120, 160)).image).save(out, "JPEG", quality=90)
     body = out.getvalue()
     turns: dict[str, list[Turn]] = {counting.url: [], silent.url: []}
-    async with open_client(60.0) as client:
+    async with open_client(TIMEOUT_S) as client:
         for server in (counting, silent):
             await turn(client, server, body, WARM_S)
         for number in range(rounds):
@@ -65,24 +63,20 @@ async def measure(
     return turns[counting.url], turns[silent.url]
 
 
-def main() -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
     parser.add_argument("--rounds", type=int, default=20, help="(%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn (%(default)g)")
-    args = parser.parse_args()
-    try:
-        with (
-            running_server(module=["loadtest.speed.null_server"]) as counting,
-            running_server(module=["loadtest.speed.silent_server"]) as silent,
-        ):
-            on, off = asyncio.run(measure(counting, silent, args.rounds, args.seconds))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{cpu_name()}, {available_cores()} cores, {args.rounds} rounds of {args.seconds:g} s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    with (
+        Server(module="loadtest.speed.null_server") as counting,
+        Server(module="loadtest.speed.silent_server") as silent,
+    ):
+        on, off = asyncio.run(measure(counting, silent, args.rounds, args.seconds))
+    print(f"{machine()}, {args.rounds} rounds of {args.seconds:g} s")
     for name, turns in (("with metrics", on), ("without", off)):
         print(f"{name:14} {Spread.of([one.rate for one in turns]).text(0)} requests/s, "
               f"{Spread.of([one.cpu_ms for one in turns]).text(3)} ms of CPU each")  # fmt: skip
@@ -92,6 +86,11 @@ def main() -> int:
     ):
         print(f"{name:14} {Spread.of(ratios).text(3)} of that without")
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

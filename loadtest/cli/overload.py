@@ -15,25 +15,25 @@ import argparse
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from loadtest.bench.prepared import pictures_to_time
-from loadtest.servers import running_server
+from loadtest.cli.experiment import (
+    add_images,
+    add_server,
+    headers_of,
+    pictures_of,
+    run_experiment,
+    server_of,
+)
+from loadtest.cli.under_load import TIMEOUT_S, calls_in_turn, failures, throughput
 from loadtest.traffic.arrivals import arrivals
-from loadtest.traffic.client import Call, open_client
+from loadtest.traffic.client import open_client
 from loadtest.traffic.loops import closed_loop, open_loop
 from loadtest.traffic.sample import Outcome, Sample
-from model.cores import available_cores
-from model.errors import InputError
-from model.machine import cpu_name
-from service.engine.chaos import HEADER
 
-CLIENT_PATIENCE_S = 60.0
 WARM_UP_S = 2.0
 
 
@@ -65,7 +65,7 @@ class Overload:
     @property
     def reasons(self) -> Counter[str]:
         """How many were not answered, by reason."""
-        return Counter(sample.why for sample in self.samples if sample.why)
+        return failures(self.samples)
 
     def _in_time(self, sample: Sample) -> bool:
         first = self.samples[0].intended
@@ -78,28 +78,16 @@ class Overload:
 
 async def measure(url: str, pictures: Sequence[bytes], args: argparse.Namespace) -> None:
     """Prints what the server can do, and what it does when more comes."""
-    headers = {HEADER: f"delay={args.run_ms / 1e3:g}"} if args.run_ms else {}
-
-    def calls(query: str) -> list[Call]:
-        return [Call(f"{url}/v1/detect{query}", picture, headers) for picture in pictures]
-
-    free, timed = calls(""), calls(f"?timeout_ms={args.timeout_ms}")
-    async with open_client(CLIENT_PATIENCE_S) as client:
-        await closed_loop(client, 2, WARM_UP_S, lambda n: free[n % len(free)])
-        began = client.now()
-        samples = await closed_loop(
-            client, args.callers, args.seconds / 2, lambda n: free[n % len(free)]
-        )
-        if bad := [sample for sample in samples if sample.outcome is not Outcome.OK]:
-            raise InputError(f"{len(bad)} requests failed without overload, one by: {bad[0].why}")
-        capacity = len(samples) / (client.now() - began)
+    detect_url, headers = f"{url}/v1/detect", headers_of(args)
+    free = calls_in_turn(detect_url, pictures, headers)
+    timed = calls_in_turn(f"{detect_url}?timeout_ms={args.timeout_ms}", pictures, headers)
+    async with open_client(TIMEOUT_S) as client:
+        await closed_loop(client, 2, WARM_UP_S, free)
+        capacity = await throughput(client, args.callers, args.seconds / 2, free)
         print(f"capacity   {capacity:.1f} images/s, {args.callers} callers", flush=True)
         rate = args.factor * capacity
-        samples = await open_loop(
-            client,
-            arrivals(rate, args.seconds, "poisson", args.seed),
-            lambda n: timed[n % len(timed)],
-        )
+        times = arrivals(rate, args.seconds, "poisson", args.seed)
+        samples = await open_loop(client, times, timed)
     report(Overload(args.seconds, args.timeout_ms / 1e3, samples), capacity, rate)
 
 
@@ -116,43 +104,28 @@ def report(run: Overload, capacity: float, rate: float) -> None:
     print(f"reasons    {', '.join(f'{n} x {why}' for why, n in run.reasons.most_common())}")
 
 
-@contextmanager
-def server_of(args: argparse.Namespace) -> Iterator[str]:
-    """The URL of the server to ask: the one that was named, or one that is started."""
-    if args.url:
-        yield args.url.rstrip("/")
-    elif args.run_ms:
-        module = ("loadtest.speed.null_server",)
-        with running_server(module=module, env={"RETINASERVE_CHAOS": "true"}) as server:
-            yield server.url
-    else:
-        with running_server() as server:
-            yield server.url
-
-
-def main() -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--url", help="a server that runs (one is started)")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_server(parser)
+    add_images(parser)
     parser.add_argument("--factor", type=float, default=2.0, help="of the capacity (%(default)g)")
     parser.add_argument("--timeout-ms", type=int, default=1000, help="deadline (%(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of overload (%(default)g)")
     parser.add_argument("--callers", type=int, default=8, help="for the capacity (%(default)s)")
-    parser.add_argument("--run-ms", type=float, help="an engine that sleeps so long each run")
-    parser.add_argument("--images", type=Path, help="folder of pictures (drawn scenes)")
     parser.add_argument("--seed", type=int, default=0, help="of the arrivals (%(default)s)")
-    args = parser.parse_args()
-    try:
-        pictures, said = pictures_to_time(args.images)
-        print(f"{cpu_name()}, {available_cores()} cores; {said}")
-        with server_of(args) as url:
-            asyncio.run(measure(url, pictures, args))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    pictures = pictures_of(args)
+    with server_of(args) as url:
+        asyncio.run(measure(url, pictures, args))
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

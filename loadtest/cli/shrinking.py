@@ -25,7 +25,7 @@ from export.engines.registry import open_session
 from export.engines.session import Detections, Session
 from loadtest.bench.prepared import pictures_to_time
 from loadtest.bench.spread import Spread
-from model.errors import InputError
+from loadtest.cli.experiment import add_images, run_experiment
 from model.machine import cpu_name
 from service.detections import Options, finish
 from service.pictures.images import (
@@ -141,24 +141,20 @@ def _compare(
     way.lost += int((apart > LOST_PX).sum())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_images(parser)
     parser.add_argument("--bundle", type=Path, default=packaged_bundle(), help="(the bundled one)")
     parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     parser.add_argument("--scale", type=int, help="(the bundle's default)")
-    parser.add_argument("--images", type=Path, help="folder of pictures (drawn scenes)")
     parser.add_argument("--enlarged", type=int, default=4, help="(%(default)s times)")
     parser.add_argument("--score", type=float, default=0.5, help="least score (%(default)s)")
-    args = parser.parse_args(arguments)
-    try:
-        session = open_session(args.bundle, precision=args.precision)
-        pictures, said = pictures_to_time(args.images)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    session = open_session(args.bundle, precision=args.precision)
+    pictures, said = pictures_to_time(args.images)
     default = Options.default(session.manifest)
     options = replace(default, score_threshold=args.score, scale=args.scale or default.scale)
     rng = np.random.default_rng(1)
@@ -173,6 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for way in measure(large, options, session):
         print(way.line())
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

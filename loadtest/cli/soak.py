@@ -17,14 +17,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
 import numpy as np
 from tqdm import tqdm
 
-from loadtest.servers import RunningServer, running_server
+from loadtest.cli.experiment import run_experiment
+from loadtest.cli.under_load import TIMEOUT_S
+from loadtest.process import memory_of
+from loadtest.servers import Server
 from loadtest.speed.mix import SHARES, Turn, mixed
 from loadtest.traffic.arrivals import arrivals
 from loadtest.traffic.client import Client, open_client
@@ -38,7 +40,6 @@ LOAD = 0.6
 
 TRIAL_S = 5.0
 CALLERS = 8
-TIMEOUT_S = 60.0
 PASSED_OVER = 1 / 3
 """Of the run, before the slope counts: every shape's memory and every thread has to be there."""
 
@@ -59,7 +60,7 @@ class Log:
     memory: list[Memory] = field(default_factory=list)
 
 
-async def soak(server: RunningServer, seconds: float, seed: int) -> tuple[Log, dict[str, float]]:
+async def soak(server: Server, seconds: float, seed: int) -> tuple[Log, dict[str, float]]:
     """The log of a run, and the server's counters at its end."""
     log = Log()
     async with open_client(TIMEOUT_S) as client, aiohttp.ClientSession() as session:
@@ -115,15 +116,9 @@ async def _take(client: Client, turn: Turn, at: float, log: Log) -> None:
 async def _watch(pid: int, client: Client, origin: float, seconds: float, log: Log) -> None:
     with tqdm(total=round(seconds), unit="s", disable=None) as bar:
         while (now := client.now() - origin) < seconds:
-            log.memory.append(Memory(now, rss_mb(pid)))
+            log.memory.append(Memory(now, memory_of(pid).resident))
             bar.update(round(now) - bar.n)
             await asyncio.sleep(1.0)
-
-
-def rss_mb(pid: int) -> float:
-    """What a process has resident, in MB."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
-    return int(found[1]) / 1e3 if found else 0.0
 
 
 def counters_of(text: str) -> dict[str, float]:
@@ -163,23 +158,19 @@ def verdict(
     return wrong
 
 
-def main() -> int:
-    """Soaks and prints; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
     parser.add_argument("--minutes", type=float, default=30.0, help="(%(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     parser.add_argument("--most-mb-per-hour", type=float, default=20.0, help="(%(default)g)")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Soaks and prints; 1 if anything is wrong."""
     if args.minutes <= 0:
-        parser.error("--minutes: accepted are numbers above 0")
-    try:
-        with running_server() as server:
-            log, counters = asyncio.run(soak(server, args.minutes * 60, args.seed))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+        raise InputError("--minutes: accepted are numbers above 0")
+    with Server() as server:
+        log, counters = asyncio.run(soak(server, args.minutes * 60, args.seed))
     slope, error_mb = slope_mb_per_hour(log.memory)
     first, last = log.memory[0].mb, log.memory[-1].mb
     print(f"{cpu_name()}; {dict(log.ended)}")
@@ -189,6 +180,11 @@ def main() -> int:
     wrong = verdict(log, counters, slope, error_mb, args.most_mb_per_hour)
     print("\n".join(wrong) or "all good requests answered, all counters add up")
     return int(bool(wrong))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Soaks and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ import argparse
 import asyncio
 import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -21,17 +20,12 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from loadtest.bench.prepared import pictures_to_time
-from loadtest.cli.rolling_restarts import free_ports
-from loadtest.cli.soak import rss_mb
-from loadtest.servers import RunningServer, running_server
-from loadtest.traffic.arrivals import arrivals
-from loadtest.traffic.client import Call, Client, open_client
-from loadtest.traffic.loops import open_loop
-from loadtest.traffic.sample import Outcome, Sample
-from model.cores import available_cores
-from model.errors import InputError
-from model.machine import cpu_name
+from loadtest.cli.experiment import add_images, pictures_of, run_experiment
+from loadtest.cli.under_load import calls_in_turn, failures, load_while
+from loadtest.ports import free_ports
+from loadtest.process import memory_of
+from loadtest.servers import Server
+from loadtest.traffic.sample import Sample
 from service.settings import packaged_bundle
 
 PAUSE_S = 5.0
@@ -50,49 +44,20 @@ class Swap(NamedTuple):
 
 
 def swap(
-    server: RunningServer, admin: str, client: Client, bundles: Sequence[Path], swaps: int
+    server: Server, admin: str, now: Callable[[], float], bundles: Sequence[Path], swaps: int
 ) -> list[Swap]:
     """Reloads one after the other."""
     done = []
+    pid = server.process.pid
     paused = threading.Event()
     for bundle, _ in zip(cycle(reversed(bundles)), range(swaps), strict=False):
         paused.wait(PAUSE_S)
-        began, mb_before = client.now(), rss_mb(server.process.pid)
+        began, mb_before = now(), memory_of(pid).resident
         answer = httpx.post(admin, json={"bundle": str(bundle.resolve())}, timeout=TIMEOUT_S)
-        mb_after = rss_mb(server.process.pid)
-        done.append(Swap(began, client.now(), answer.status_code, mb_before, mb_after))
+        mb_after = memory_of(pid).resident
+        done.append(Swap(began, now(), answer.status_code, mb_before, mb_after))
     paused.wait(PAUSE_S)
     return done
-
-
-async def measure(
-    server: RunningServer, admin: str, args: argparse.Namespace, pictures: Sequence[bytes]
-) -> tuple[list[Sample], list[Swap]]:
-    """What became of the requests that came in during all swaps, and the swaps."""
-    over = threading.Event()
-
-    def times() -> Iterator[float]:
-        for time in arrivals(args.rate, float("inf"), "poisson"):
-            if over.is_set():
-                return
-            yield time
-
-    def call_of(number: int) -> Call:
-        return Call(server.detect_url, pictures[number % len(pictures)])
-
-    async with open_client(TIMEOUT_S) as client:
-
-        async def swapped() -> list[Swap]:
-            try:
-                bundles = (args.bundle, args.other or args.bundle)
-                return await asyncio.to_thread(swap, server, admin, client, bundles, args.swaps)
-            finally:
-                over.set()
-
-        async with asyncio.TaskGroup() as group:
-            swapping = group.create_task(swapped())
-            sending = group.create_task(open_loop(client, times(), call_of))
-    return sending.result(), swapping.result()
 
 
 def latencies(samples: Sequence[Sample], swaps: Sequence[Swap], within: bool) -> str:
@@ -108,28 +73,29 @@ def latencies(samples: Sequence[Sample], swaps: Sequence[Swap], within: bool) ->
     return f"{len(found)} requests, p50 {p50:.0f} ms, p99 {p99:.0f} ms"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Swaps and prints; the exit code is 1 if a request or a reload failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add_images(parser)
     parser.add_argument("--bundle", type=Path, default=packaged_bundle(), help="(the packaged one)")
     parser.add_argument("--other", type=Path, help="what to swap with (the same bundle)")
     parser.add_argument("--swaps", type=int, default=10, help="(%(default)s)")
     parser.add_argument("--rate", type=float, default=5.0, help="requests a second (%(default)g)")
-    parser.add_argument("--images", type=Path, help="folder of pictures (drawn scenes)")
-    args = parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Swaps and prints; 1 if a request or a reload failed."""
+    bundles = (args.bundle, args.other or args.bundle)
     (port,) = free_ports(1)
-    try:
-        pictures, said = pictures_to_time(args.images)
-        print(f"{cpu_name()}, {available_cores()} cores; {said}")
-        with running_server("--bundle", str(args.bundle), "--admin-port", str(port)) as server:
-            admin = f"http://127.0.0.1:{port}/admin/reload"
-            samples, swaps = asyncio.run(measure(server, admin, args, pictures))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    failed = Counter(sample.why for sample in samples if sample.outcome is not Outcome.OK)
+    admin = f"http://127.0.0.1:{port}/admin/reload"
+    pictures = pictures_of(args)
+    with Server("--bundle", str(args.bundle), "--admin-port", str(port)) as server:
+
+        def swapped(now: Callable[[], float]) -> list[Swap]:
+            return swap(server, admin, now, bundles, args.swaps)
+
+        calls = calls_in_turn(server.detect_url, pictures)
+        samples, swaps = asyncio.run(load_while(swapped, calls, args.rate, TIMEOUT_S))
+    failed = failures(samples)
     refused = [one.status for one in swaps if one.status != 200]
     print(
         f"{len(swaps)} swaps of {np.mean([one.ended - one.began for one in swaps]):.1f} s, "
@@ -141,6 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{', '.join(f'{one.mb_after:.0f}' for one in swaps)} MB after them"
     )
     return int(bool(failed or refused))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Swaps and prints; returns the exit code."""
+    return run_experiment(__doc__, configure, run, arguments)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from model.errors import InputError
 from model.pictures import orientation_of, read_picture, upright_rgb
+from tests.exif import exif_of
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -21,9 +22,7 @@ SEEN_AT = {1: (0, 0), 2: (1, 0), 3: (1, 0), 4: (0, 0), 5: (0, 0), 6: (0, 0), 7: 
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     image = Image.new("RGB", (2, 1), BLUE)
     image.putpixel((0, 0), RED)
-    exif = Image.Exif()
-    exif[274] = orientation
-    image.save(tmp_path / "a.png", exif=exif)
+    image.save(tmp_path / "a.png", exif=exif_of(orientation))
     seen = read_picture(tmp_path / "a.png")
     assert seen.size == ((2, 1) if orientation < 5 else (1, 2))
     assert seen.getpixel(SEEN_AT[orientation]) == RED

@@ -24,6 +24,7 @@ from service.pictures.decoded_bytes import decoded_bytes, upright_bytes
 from service.pictures.drawing import draw_detections
 from service.pictures.images import open_header, prepare_image, read_upright, shrink_in_decoder
 from service.settings import packaged_bundle
+from tests.exif import exif_of
 from tests.service import hostile
 from tests.service.fakes import THREE, picture
 
@@ -35,9 +36,7 @@ DRAWN = ("jpeg noise", "png rgba", "png turned", "webp noise")
 
 def files(width: int, height: int) -> dict[str, Callable[[], bytes]]:
     """Files of this size, of every type and of what makes its decoder take more."""
-    turned = Image.Exif()
-    turned[0x112] = 6
-    exif = turned.tobytes()
+    exif = exif_of(6).tobytes()
 
     def black(kind: str, mode: str = "RGB", **options: object) -> Callable[[], bytes]:
         return lambda: hostile.black(width, height, kind, mode, **options)

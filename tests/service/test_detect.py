@@ -15,6 +15,7 @@ from PIL import Image
 from service.detector import CLIENT_LEFT
 from service.pictures.drawing import class_colour
 from service.telemetry.metrics import outcome_of
+from tests.exif import TURNS, exif_of, stored
 from tests.service.fakes import FakeSession, HeldEngine, detections, picture, settle
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,7 @@ async def test_a_picture_answers_with_exactly_the_fields_of_the_interface(servin
     assert all(ms >= 0 for ms in timings.values())
     told = re.findall(r"(\w+);dur=([\d.e-]+)", answer.headers["server-timing"])
     assert {stage: float(ms) for stage, ms in told} == timings
+    assert re.search(r'inference;dur=[\d.e-]+;desc="batch of 1"', answer.headers["server-timing"])
 
 
 RAW_TYPES = ["image/png", "image/jpeg", "application/octet-stream", "text/plain", None]
@@ -256,19 +258,11 @@ async def test_the_eight_orientations_give_the_same_boxes(serving):
     session = FakeSession(on_run=brightest_pixel)
     upright = Image.new("RGB", (160, 128))
     upright.paste("white", (20, 100, 24, 104))
-    turned = {
-        1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }  # fmt: skip
     boxes = []
     async with serving(session) as client:
-        for orientation, back in turned.items():
-            exif = Image.Exif()
-            exif[0x0112] = orientation
+        for orientation in TURNS:
             out = io.BytesIO()
-            (upright.transpose(back) if back is not None else upright).save(out, "PNG", exif=exif)
+            stored(upright, orientation).save(out, "PNG", exif=exif_of(orientation))
             answer = (await client.post("/v1/detect", content=out.getvalue())).json()
             assert answer["image"] == {"width": 160, "height": 128}
             boxes.append(answer["detections"][0]["box"])

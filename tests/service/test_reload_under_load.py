@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -27,8 +25,8 @@ from tests.service.bundles import (
     write_known_bundle,
 )
 from tests.service.fakes import picture
+from tests.service.started import started
 
-ROOT = Path(__file__).parents[2]
 SWAPS = 10
 CALLERS = 4
 
@@ -36,27 +34,12 @@ CALLERS = 4
 @contextmanager
 def serve(bundle: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """(process, URL, URL of the admin port) of `retinaserve serve`, ready."""
-    given = {"PORT": "0", "ADMIN_PORT": "0", "MAX_BATCH_SIZE": "2", "ENGINE_THREADS": "1"}
-    with (
-        log.open("w") as lines,
-        subprocess.Popen(
-            [sys.executable, "-m", "retinaserve", "serve", "--bundle", str(bundle)],
-            cwd=ROOT,
-            env=os.environ | {f"RETINASERVE_{name}": value for name, value in given.items()},
-            stdout=subprocess.PIPE,
-            stderr=lines,
-            text=True,
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            ready = re.search(r"ready on (http://\S+);", process.stdout.readline())
-            admin = re.search(r"admin port: (http://[^\s\"]+)", log.read_text())
-            assert ready is not None
-            assert admin is not None
-            yield process, ready[1], admin[1]
-        finally:
-            process.kill()
+    command = ("retinaserve", "serve", "--bundle", str(bundle))
+    settings = {"port": 0, "admin_port": 0, "max_batch_size": 2, "engine_threads": 1}
+    with log.open("w") as lines, started(*command, stderr=lines, **settings) as (process, url):
+        admin = re.search(r"admin port: (http://[^\s\"]+)", log.read_text())
+        assert admin is not None
+        yield process, url, admin[1]
 
 
 class Load:

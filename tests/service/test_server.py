@@ -10,9 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -21,31 +20,23 @@ import pytest
 from model.errors import InputError
 from service.server import bind, url_of
 from tests.service.fakes import picture
+from tests.service.started import FAKE, ROOT, Started, started
 
-ROOT = Path(__file__).parents[2]
 PNG = picture()
 RUN_S = 0.3
 
 
-@contextmanager
 def server(
     drain_delay_s: float, run_s: float = RUN_S, within: tuple[str, ...] = ()
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [*within, sys.executable, "-m", "tests.service.server_process", str(run_s)],
-        cwd=ROOT,
-        env=os.environ
-        | {"RETINASERVE_DRAIN_DELAY_S": str(drain_delay_s), "RETINASERVE_LOG_LEVEL": "info"},
-        stdout=subprocess.PIPE,
+) -> AbstractContextManager[Started]:
+    return started(
+        FAKE,
+        str(run_s),
+        within=within,
         stderr=subprocess.PIPE,
-        text=True,
+        drain_delay_s=drain_delay_s,
+        log_level="info",
     )
-    try:
-        assert process.stdout is not None
-        yield process, process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_sigterm_serves_on_then_finishes_what_is_in_flight_and_exits_with_0():

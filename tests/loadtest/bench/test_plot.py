@@ -5,24 +5,7 @@ from pathlib import Path
 
 from loadtest.bench.plot import draw
 from loadtest.bench.row import Row
-from loadtest.bench.spread import Spread
-
-SPREAD = Spread(10.0, 9.0, 12.0)
-ROW = Row(
-    model="known",
-    engine="onnxruntime",
-    precision="int8",
-    scale=400,
-    canvas="400x544",
-    batch=1,
-    rounds=5,
-    total=SPREAD,
-    preprocess=SPREAD,
-    session=SPREAD,
-    finish=SPREAD,
-    images_per_s=100.0,
-    detections=3.0,
-)
+from tests.loadtest.bench.rows import ROW
 
 
 def drawn(rows: list[Row], tmp_path: Path) -> str:

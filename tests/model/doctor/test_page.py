@@ -13,6 +13,7 @@ from PIL import Image
 from model.doctor.gallery import walls_of
 from model.doctor.page import report_page
 from model.page.markup import write_html
+from tests.exif import exif_of
 from tests.model.doctor.small_set import examined, good_labels, write_set
 
 NASTY = "<script>alert('&\"1\"')</script>`x`"
@@ -97,9 +98,7 @@ def test_walls_hold_what_their_titles_say(tmp_path: Path) -> None:
         {"id": 53, "image_id": 3, "category_id": 1, "bbox": [72, 0, 21, 16]},
     ]
     path = write_set(tmp_path, labels)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (64, 96)).save(tmp_path / "images" / "c.png", exif=exif)
+    Image.new("RGB", (64, 96)).save(tmp_path / "images" / "c.png", exif=exif_of(6))
     walls = {wall.title: wall.figures for wall in walls_of(examined(path))}
     names = {title: [figure.name for figure in figures] for title, figures in walls.items()}
     assert sorted(names.pop("Do the boxes sit on the objects?")) == ["a.png", "b.png", "c.png"]

@@ -10,14 +10,13 @@ from PIL import Image
 
 from model.doctor.catalogue import Severity
 from model.doctor.picture_checks import look_at
+from tests.exif import exif_of
 from tests.model.doctor.small_set import by_code, examined, good_labels, write_set
 
 
 def turned(path: Path, size: tuple[int, int], orientation: int) -> None:
     """Writes a picture of (width, height) as stored, with an EXIF orientation."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.new("RGB", size, "purple").save(path, exif=exif)
+    Image.new("RGB", size, "purple").save(path, exif=exif_of(orientation))
 
 
 @pytest.mark.parametrize(

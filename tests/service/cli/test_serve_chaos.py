@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 
 from tests.service.fakes import picture
+from tests.service.started import Started, started
 
-ROOT = Path(__file__).parents[3]
 PNG = picture()
 
 
-@contextmanager
-def chaotic(bundle: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "retinaserve", "serve", "--chaos"),
-            *("--port", "0", "--bundle", str(bundle)),
-        ],
-        cwd=ROOT,
-        env=os.environ | {f"RETINASERVE_{name.upper()}": value for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process, process.stdout.readline().split("ready on ")[1].split(";")[0]
-    finally:
-        process.kill()
-        process.communicate()
+def chaotic(bundle: Path, **settings: str) -> AbstractContextManager[Started]:
+    command = ("retinaserve", "serve", "--chaos", "--port", "0", "--bundle", str(bundle))
+    return started(*command, stderr=subprocess.PIPE, **settings)
 
 
 def detect(url: str, mark: str) -> httpx.Response:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from export.engines.session import Detections
+from tests.exif import exif_of
 from tests.service.console.visits import RunningServer, running_server
 from tests.service.fakes import FakeSession, detections
 
@@ -41,8 +42,7 @@ def red_server() -> Iterator[RunningServer]:
 def test_boxes_lie_where_the_browser_shows_the_object(red_server, look, kind, orientation):
     scene = Image.new("RGB", (160, 128), "white")
     scene.paste((255, 0, 0), (96, 16, 144, 48))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
+    exif = exif_of(orientation)
     file = io.BytesIO()
     scene.save(file, kind, exif=exif.tobytes() if kind != "TIFF" else exif)
     console = look(red_server.url, viewport={"width": 1200, "height": 900})

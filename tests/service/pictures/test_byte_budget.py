@@ -13,12 +13,17 @@ from tests.service.fakes import settle
 pytestmark = pytest.mark.anyio
 
 
+async def waiting(budget: ByteBudget, *sizes: int) -> list[asyncio.Task[None]]:
+    """Those who wait for so many bytes each, in the order in which they came."""
+    tasks = [asyncio.create_task(budget.take(size)) for size in sizes]
+    await settle()
+    return tasks
+
+
 async def test_bytes_are_handed_out_in_order_of_arrival():
     budget = ByteBudget(10)
     assert budget.take_at_once(8)
-    large = asyncio.create_task(budget.take(6))
-    small = asyncio.create_task(budget.take(1))
-    await settle()
+    large, small = await waiting(budget, 6, 1)
     assert (large.done(), small.done(), budget.waiting) == (False, False, 2)
     assert not budget.take_at_once(1)  # the bytes are there, but others came before
     budget.give_back(8)
@@ -29,9 +34,7 @@ async def test_bytes_are_handed_out_in_order_of_arrival():
 async def test_a_leaver_takes_nothing_and_lets_those_behind_it_go_on():
     budget = ByteBudget(10)
     assert budget.take_at_once(8)
-    large = asyncio.create_task(budget.take(6))
-    small = asyncio.create_task(budget.take(2))
-    await settle()
+    large, small = await waiting(budget, 6, 2)
     large.cancel()
     await asyncio.gather(large, return_exceptions=True)
     await small
@@ -41,8 +44,7 @@ async def test_a_leaver_takes_nothing_and_lets_those_behind_it_go_on():
 async def test_leaving_at_the_very_moment_of_the_grant_gives_the_bytes_back():
     budget = ByteBudget(10)
     assert budget.take_at_once(10)
-    waiter = asyncio.create_task(budget.take(4))
-    await settle()
+    (waiter,) = await waiting(budget, 4)
     budget.give_back(10)  # the bytes are the waiter's now, but it has not run since
     assert budget.held == 4
     waiter.cancel()

@@ -12,35 +12,18 @@ from PIL import Image
 from export.engines.registry import open_session
 from model.synthetic.scene import draw_scene
 from service.settings import packaged_bundle
+from tests.exif import TURNS, exif_of, stored
 from tests.service.conftest import Serving
 
 pytestmark = pytest.mark.anyio
-
-ORIENTATION = 0x0112
-
-# What a camera does to the upright picture before it writes this orientation down: the inverse of
-# what the viewer must do.
-STORED = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def orientations(upright: Image.Image, kind: str, **options: object) -> list[bytes]:
     """The files of all eight, each showing the same picture."""
     files = []
-    for number, turn in STORED.items():
-        stored = upright if turn is None else upright.transpose(turn)
-        exif = Image.Exif()
-        exif[ORIENTATION] = number
+    for orientation in TURNS:
         out = io.BytesIO()
-        stored.save(out, kind, exif=exif, **options)
+        stored(upright, orientation).save(out, kind, exif=exif_of(orientation), **options)
         files.append(out.getvalue())
     return files
 
@@ -84,12 +67,10 @@ async def test_jpeg_of_each_orientation_gives_the_boxes_of_its_turned_pixels(
             assert len(answer["detections"]) >= 10
             return answer["detections"]
 
-        for orientation in STORED:
-            exif = Image.Exif()
-            exif[ORIENTATION] = orientation
+        for orientation in TURNS:
             jpeg, png = io.BytesIO(), io.BytesIO()
-            scene.save(jpeg, "JPEG", quality=90, exif=exif)
-            with Image.open(jpeg) as stored:
-                pixels = np.asarray(stored)
+            scene.save(jpeg, "JPEG", quality=90, exif=exif_of(orientation))
+            with Image.open(jpeg) as opened:
+                pixels = np.asarray(opened)
             Image.fromarray(as_seen(pixels, orientation)).save(png, "PNG")
             assert await found(jpeg.getvalue()) == await found(png.getvalue()), orientation

@@ -19,6 +19,7 @@ from service.pictures.images import (
     shrink_in_decoder,
     type_of,
 )
+from tests.exif import exif_of, stored
 from tests.service.fakes import make_manifest, picture
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -71,21 +72,8 @@ def test_the_pixel_cap_itself_is_accepted():
 def test_every_exif_orientation_gives_the_same_upright_image(orientation):
     upright = Image.new("RGB", (40, 20), "white")
     upright.paste((200, 0, 0), (0, 0, 20, 10))
-    back = {
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
-    stored = upright if back is None else upright.transpose(back)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     out = io.BytesIO()
-    stored.save(out, "PNG", exif=exif)
+    stored(upright, orientation).save(out, "PNG", exif=exif_of(orientation))
     assert np.array_equal(np.asarray(read_upright(out.getvalue())), np.asarray(upright))
 
 
@@ -119,10 +107,8 @@ def test_canvas_is_that_of_the_upright_picture_to_the_bit(
         image = Image.fromarray(noise[..., :2].copy().view(np.uint16)[..., 0])
     elif mode != "RGBA":
         image = image.convert("RGB").convert(mode)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     out = io.BytesIO()
-    image.save(out, "PNG", exif=exif)
+    image.save(out, "PNG", exif=exif_of(orientation))
     expected = np.zeros((160, 128, 3) if orientation < 5 else (128, 160, 3), np.uint8)
     upright = read_upright(out.getvalue())
     fill_canvas(

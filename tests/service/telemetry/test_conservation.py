@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -18,32 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.telemetry.metrics import OUTCOMES
 from tests.service.fakes import picture
+from tests.service.started import FAKE, started
 
-ROOT = Path(__file__).parents[3]
 PNG = picture()
 CALLERS = 6
 REQUESTS = 25
 LEAVE_AFTER_S = 0.005
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-@contextmanager
-def server(run_s: float, **settings: str) -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.service.server_process", str(run_s)],
-        cwd=ROOT,
-        env=os.environ | {f"RETINASERVE_{name.upper()}": value for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 async def scrape(client: httpx.AsyncClient) -> Samples:
@@ -116,7 +92,8 @@ def outcome(status: int) -> str:
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_received_is_outcomes_plus_in_flight_at_every_scrape_under_mixed_load(seed):
-    with server(0.01, queue_limit="3", max_batch_size="2", decode_threads="1") as url:
+    settings = {"queue_limit": 3, "max_batch_size": 2, "decode_threads": 1}
+    with started(FAKE, "0.01", **settings) as (_, url):
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             seen: Counter[str] = Counter()
 
