@@ -191,7 +191,7 @@ def _stages(named: Mapping[str, Seen]) -> Iterator[Element]:
 
 def _percentiles(seen: Mapping[float, Seen]) -> dict[str, dict[float, Interval]]:
     """For each percentile its interval at each x, where there are samples enough."""
-    return {
+    lines = {
         f"p{percent:g}": {
             x: one.summary.percentiles_ms[percent]
             for x, one in seen.items()
@@ -199,6 +199,7 @@ def _percentiles(seen: Mapping[float, Seen]) -> dict[str, dict[float, Interval]]
         }
         for percent in PERCENTS
     }
+    return {name: line for name, line in lines.items() if line}
 
 
 def _told(what: str, lines: Mapping[str, Mapping[float, Interval]]) -> str:
