@@ -11,17 +11,21 @@ PORT ?= 8000
 BUNDLE ?=
 MINUTES ?= 30
 CASES ?= 10000
+ENGINE ?= docker
+TARGET ?= cpu
+BUILD_OPTIONS ?=
 # The tests to run and options for pytest, for example: make test T="tests/model -k anchors"
 T ?=
 
 SERVE := .venv/serve
 DEV := .venv/dev
+SUPPLY := .venv/supply
 TORCH := torch==2.13.0
 DEV_EXTRAS := cpu,train,export,loadtest,otel,dev
 BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve example test test-slow soak fuzz check format lock clean
+.PHONY: help serve example test test-slow soak fuzz check audit licences sbom image smoke format lock clean
 
 help:  ## This menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,11 +53,29 @@ fuzz: $(DEV)/.stamp  ## Throw CASES=10000 broken files and made requests at the 
 	@$(DEV)/bin/python $(INSTALL) 'schemathesis>=4,<5'
 	@FUZZ_CASES='$(CASES)' exec $(DEV)/bin/python -m pytest tests/service/fuzz
 
-check: $(DEV)/.stamp  ## Lint, format, types, import contracts
+check: $(DEV)/.stamp audit  ## Lint, format, types, import contracts, known vulnerabilities
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+
+audit: $(SUPPLY)/.stamp  ## Known vulnerabilities in what constraints.txt installs; needs a network
+	@.ci/audit $(SUPPLY)/bin/pip-audit
+
+licences: $(DEV)/.stamp $(SUPPLY)/.stamp  ## Licences of all packages; fails if one is not allowed
+	@exec $(SUPPLY)/bin/pip-licenses --python $(DEV)/bin/python
+
+sbom: $(SERVE)/.stamp $(SUPPLY)/.stamp  ## What serving on CPU installs, as CycloneDX (sbom.json)
+	@exec $(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.json $(SERVE)/bin/python
+
+image:  ## Build the image retinaserve:TARGET=cpu (gpu, train, export) with ENGINE=docker
+	@BUILDAH_FORMAT=docker $(ENGINE) build --target '$(TARGET)' --tag 'retinaserve:$(TARGET)' \
+		--build-arg COMMIT="$$(git describe --always --dirty --abbrev=40 --exclude '*')" \
+		$(BUILD_OPTIONS) .
+
+smoke:  ## Build the image for CPU with ENGINE=docker or podman, and try it
+	@ENGINE='$(ENGINE)' BUILD_OPTIONS='$(BUILD_OPTIONS)' exec docker/smoke.sh
 
 format: $(DEV)/.stamp  ## Format the code and fix what the linter can
 	$(DEV)/bin/ruff check --fix .
@@ -63,7 +85,7 @@ lock:  ## Write constraints.txt anew from what the bounds in pyproject.toml allo
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' bash .ci/lock '$(DEV_EXTRAS)'
 
 clean:  ## Remove the virtual environments and caches
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache example
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache example sbom.json
 
 # A stamp is written last, so an install that failed is tried again, and one older than
 # pyproject.toml or constraints.txt is brought up to date; `make clean` first makes it anew.
@@ -81,6 +103,12 @@ $(DEV)/.stamp: pyproject.toml constraints.txt
 	@$(call new_venv,$(DEV))
 	@$(DEV)/bin/python $(INSTALL) '$(TORCH)'
 	@$(DEV)/bin/python $(INSTALL) --editable '.[$(DEV_EXTRAS)]'
+	@touch $@
+
+$(SUPPLY)/.stamp: constraints.txt
+	@echo "Making $(SUPPLY): what examines the packages"
+	@$(call new_venv,$(SUPPLY))
+	@$(SUPPLY)/bin/python $(INSTALL) 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3' 'pip-licenses>=5.5,<6'
 	@touch $@
 
 define new_venv
