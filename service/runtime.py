@@ -55,6 +55,7 @@ class Runtime:
         self._retiring: dict[ServedModel, asyncio.Event] = {}
         """Models that were replaced but still have something to do; set when no lease is left."""
         self.metrics.watch(lambda: [m.batcher for m in self._models], settings.latency_target_s)
+        self.metrics.watch_readiness(lambda: self.ready)
         if (gpu := open_gpu(settings.device)) is not None:
             self.metrics.watch_gpu(gpu)
         self._draining = False
@@ -75,6 +76,11 @@ class Runtime:
     def begin_drain(self) -> None:
         """Has /readyz say so; requests are still served."""
         self._draining = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether `check_ready` would let new traffic come here."""
+        return self.model.ready and not self._draining
 
     def check_ready(self) -> None:
         """Raises NotReady, EngineLost or Draining unless new traffic should come here."""

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     default_timeout_ms: Annotated[int, Field(ge=1, le=MAX_TIMEOUT_MS)] | None = None
     """The deadline of a request that gives no timeout_ms of its own; None: it has none."""
     latency_target_s: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
-    """The wait that counts as saturation 1 in the metrics."""
+    """The wait that counts as saturation 1 in the metrics, and what the alerts hold p99 against."""
 
     max_body_bytes: Count = 20 * 1024 * 1024
     max_upload_bytes: Count = 256 * 1024 * 1024

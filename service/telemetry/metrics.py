@@ -168,6 +168,11 @@ class Metrics:
         }
         for name, (text, read) in gauges.items():
             self._gauge(name, text).set_function(read)
+        self._gauge("latency_target_seconds", "The wait of saturation 1").set(latency_target_s)
+
+    def watch_readiness(self, ready: Callable[[], bool]) -> None:
+        """Has a gauge say at every scrape whether /readyz would say 200."""
+        self._gauge("ready", "Whether new traffic should come here").set_function(ready)
 
     def watch_gpu(self, gpu: Gpu) -> None:
         """Has gauges ask the GPU at every scrape."""

@@ -103,6 +103,8 @@ async def test_every_name_of_the_interface_is_there_from_the_first_scrape(servin
         "retinaserve_queue_oldest_age_seconds",
         "retinaserve_inflight_batches",
         "retinaserve_saturation_ratio",
+        "retinaserve_ready",
+        "retinaserve_latency_target_seconds",
         "retinaserve_detections_per_image_bucket",
         "retinaserve_image_pixels_bucket",
         "retinaserve_scale_total",
@@ -112,6 +114,28 @@ async def test_every_name_of_the_interface_is_there_from_the_first_scrape(servin
         "process_resident_memory_bytes",
     } <= names
     assert not any(name.endswith("_created") for name in names)
+
+
+async def test_ready_is_what_readyz_says(serving):
+    said = []
+    apps = []
+    async with serving(app_of=apps.append, latency_target_s=0.4) as client:
+        for change in (lambda: None, apps[0].state.runtime.begin_drain):
+            change()
+            ready = total(await scrape(client), "retinaserve_ready")
+            said.append((ready, (await client.get("/readyz")).status_code))
+        target = total(await scrape(client), "retinaserve_latency_target_seconds")
+    assert said == [(1.0, 200), (0.0, 503)]
+    assert target == 0.4
+
+
+async def test_a_lost_engine_is_not_ready(serving):
+    apps = []
+    async with serving(app_of=apps.append) as client:
+        apps[0].state.runtime.model.fail()
+        samples = await scrape(client)
+        assert (await client.get("/readyz")).status_code == 503
+    assert samples["retinaserve_ready", ()] == 0.0
 
 
 def test_buckets_span_1_ms_to_10_s_in_even_steps():
