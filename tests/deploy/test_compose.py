@@ -16,6 +16,7 @@ from service.settings import PREFIX, Settings
 from tests.deploy.prometheus import ROOT
 
 FILE = ROOT / "docker" / "compose.yaml"
+GPU_FILE = ROOT / "docker" / "compose.gpu.yaml"
 COMPOSE = yaml.safe_load(FILE.read_text())
 SERVICES = COMPOSE["services"]
 
@@ -44,13 +45,14 @@ def mounts(service: str) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def test_the_file_is_as_the_compose_specification_says():
+@pytest.mark.parametrize("file", [FILE, GPU_FILE], ids=lambda file: file.name)
+def test_the_file_is_as_the_compose_specification_says(file):
     name = "check-jsonschema"
     tool = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if tool is None:
         pytest.skip(f"{name} is not installed")
     done = subprocess.run(
-        [tool, "--builtin-schema", "vendor.compose-spec", str(FILE)], capture_output=True, text=True
+        [tool, "--builtin-schema", "vendor.compose-spec", str(file)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
 
@@ -121,6 +123,21 @@ def test_prometheus_reads_the_rules_and_keeps_what_the_slowest_alert_looks_at():
     assert mounts("prometheus")[given["--storage.tsdb.path"]] == ("prometheus", False)
     windows = re.findall(r"\[(\d+)d\]", (folder / "recording.yml").read_text())
     assert max(map(int, windows)) < int(given["--storage.tsdb.retention.time"].removesuffix("d"))
+
+
+def test_on_a_gpu_plans_are_kept_where_the_image_writes_them():
+    added = yaml.safe_load(GPU_FILE.read_text())
+    service = added["services"]["retinaserve"]
+    image = (ROOT / "Dockerfile").read_text().split("FROM cuda AS gpu\n")[1].split("\nFROM ")[0]
+    assert service["build"]["target"] == "gpu"
+    assert service["image"] == "retinaserve:gpu"
+    assert "RETINASERVE_PLANS=/plans" in image
+    assert "plans:/plans" in service["volumes"]
+    assert added["volumes"].keys() == {"plans"}
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    names = {name.removeprefix(PREFIX).lower() for name in service["environment"]}
+    assert names - set(Settings.model_fields) == set()
 
 
 def test_grafana_shows_the_dashboard_at_once():
