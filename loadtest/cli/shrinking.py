@@ -4,7 +4,7 @@
 
 Pictures are enlarged, given a camera's noise and saved as JPEG: large photos of the same things.
 Each is then brought into its canvas whole, shrunk in the decoder by 2, 4 and 8, and, to compare,
-whole with a random -1, 0 or 1 added to every value of the canvas.
+whole with its values rounded up or down at random, and with a random -1, 0 or 1 added to each.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LOST_PX = 10.0
 """A box whose nearest of its class is farther away, in canvas pixels, counts as lost."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Way:
     """One way into the canvas, against the whole picture's."""
 
@@ -85,6 +85,28 @@ def prepare_shrunk(data: bytes, shrink: int, options: Options, session: Session)
         return decode_into_canvas(image, size, options.scale, session.manifest)
 
 
+def round_at_random(
+    data: bytes, prepared: PreparedImage, rng: np.random.Generator
+) -> PreparedImage:
+    """The same picture whose values become whole grey levels by chance, in proportion.
+
+    Of the values that the canvas should have, before they are rounded, this is as good as what
+    `prepared` holds: at most one level from them, and right on the average.
+    """
+    height, width = prepared.place.resized
+    channels = read_upright(data).split()
+    values = np.stack(
+        [
+            np.asarray(one.convert("F").resize((width, height), Image.Resampling.BILINEAR))
+            for one in channels
+        ],
+        axis=-1,
+    )
+    canvas = prepared.canvas.copy()
+    canvas[:height, :width] = np.floor(values + rng.random(values.shape)).clip(0, 255)
+    return prepared._replace(canvas=canvas)
+
+
 def found_in(prepared: PreparedImage, options: Options, session: Session) -> Detections:
     """The detections, boxes in image pixels."""
     thresholds = options.engine_thresholds(session.manifest)
@@ -106,7 +128,7 @@ def moves(one: Detections, other: Detections) -> NDArray[np.float64]:
 def measure(pictures: Sequence[bytes], options: Options, session: Session) -> list[Way]:
     """Every way's figures."""
     rng = np.random.default_rng(0)
-    whole, noisy = Way("whole"), Way("+-1 level")
+    whole, rounded, noisy = Way("whole"), Way("rounded"), Way("+-1 level")
     shrunk = {shrink: Way(f"1/{shrink}") for shrink in reversed(JPEG_SHRINKS)}
     for data in pictures:
         reference: PreparedImage | None = None
@@ -121,9 +143,14 @@ def measure(pictures: Sequence[bytes], options: Options, session: Session) -> li
         assert reference is not None
         step = rng.integers(-1, 2, reference.canvas.shape)
         canvas = (reference.canvas + step).clip(0, 255).astype(np.uint8)
-        noisy.times_ms.append(0.0)
-        _compare(noisy, reference, expected, reference._replace(canvas=canvas), options, session)
-    return [whole, *shrunk.values(), noisy]
+        others = {
+            rounded: round_at_random(data, reference, rng),
+            noisy: reference._replace(canvas=canvas),
+        }
+        for way, prepared in others.items():
+            way.times_ms.append(0.0)
+            _compare(way, reference, expected, prepared, options, session)
+    return [whole, *shrunk.values(), rounded, noisy]
 
 
 def _compare(

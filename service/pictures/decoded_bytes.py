@@ -13,8 +13,10 @@ from PIL.TiffImagePlugin import (
     COMPRESSION,
     IMAGELENGTH,
     IMAGEWIDTH,
+    PLANAR_CONFIGURATION,
     ROWSPERSTRIP,
     SAMPLESPERPIXEL,
+    STRIPOFFSETS,
     TILELENGTH,
     TILEWIDTH,
     TiffImageFile,
@@ -23,10 +25,17 @@ from PIL.TiffImagePlugin import (
 from export.manifest import Manifest
 from model.letterbox import letterbox
 from model.pictures import STRIP_PIXELS
-from service.pictures.containers import first_scan_channels
+from service.pictures.avif import avif_bytes
+from service.pictures.containers import first_scan_channels, frame_pixels
 
-BASE_BYTES = 1 << 20
-"""Tables, the canvas's intermediate rows and what else does not grow with the picture."""
+BASE_BYTES = 2 << 20
+"""Tables, texts and what else does not grow with the picture."""
+
+CANVAS_BYTES = 8
+"""A pixel of the canvas: 3 bytes, and 4 of the resized picture that is pasted into it."""
+
+FILE_COPIES = 3
+"""Of a file that is all metadata: as it is read, as it is kept and as Pillow hands it out."""
 
 STRIP_BYTES = 48
 """Bytes a pixel while a strip is turned and converted; those with transparency take the most."""
@@ -34,10 +43,10 @@ STRIP_BYTES = 48
 WEBP_BYTES = 16
 """Canvas, frame, copy for Python and the picture itself, 4 bytes each, whatever the file holds."""
 
-AVIF_BYTES = 20
-"""Up to 8 for the planes (4:4:4 and alpha in 16 bits), 4 for a reference, 8 as for WebP."""
-
 TIFF_JPEG = (6, 7)
+
+MAX_PLANES = 8
+"""Channels of a TIFF that lie apart; Pillow knows no mode that has more."""
 
 
 def decoded_bytes(
@@ -54,7 +63,8 @@ def decoded_bytes(
         letterbox(size, scale, canvases).resized[1] * size[0]
         for size in (image.size, image.size[::-1])
     )
-    return _whole_bytes(image, data, shrink) + 4 * narrowed
+    canvas = max(canvas.height * canvas.width for canvas in canvases)
+    return _whole_bytes(image, data, shrink) + 4 * narrowed + CANVAS_BYTES * canvas
 
 
 def upright_bytes(image: Image.Image, data: bytes) -> int:
@@ -64,7 +74,7 @@ def upright_bytes(image: Image.Image, data: bytes) -> int:
 
 def _whole_bytes(image: Image.Image, data: bytes, shrink: int) -> int:
     strip = min(image.width * image.height, STRIP_PIXELS + max(image.size)) * STRIP_BYTES
-    return BASE_BYTES + 2 * len(data) + strip + _decoder_bytes(image, data, shrink)
+    return BASE_BYTES + FILE_COPIES * len(data) + strip + _decoder_bytes(image, data, shrink)
 
 
 def _decoder_bytes(image: Image.Image, data: bytes, shrink: int) -> int:
@@ -73,13 +83,13 @@ def _decoder_bytes(image: Image.Image, data: bytes, shrink: int) -> int:
         case "WEBP":
             return WEBP_BYTES * pixels
         case "AVIF":
-            return AVIF_BYTES * pixels
+            return avif_bytes(data, image.width, image.height, transparent=image.mode == "RGBA")
     own = pixel_bytes(image.mode) * pixels
     if isinstance(image, JpegImageFile):
         return own + _coefficient_bytes(image, data, shrink)
     if isinstance(image, TiffImageFile):
         turned = bool(image.tag_v2.get(ExifTags.Base.Orientation, 1) != 1)
-        return (own * 2 if turned else own) + _tiff_part_bytes(image)
+        return (own * 2 if turned else own) + _tiff_part_bytes(image, data)
     if isinstance(image, BmpImageFile) and image.tile and image.tile[0].codec_name == "bmp_rle":
         return own + 3 * pixels  # an array that grows in Python, and its copy
     return own
@@ -108,7 +118,7 @@ def _coefficient_bytes(image: JpegImageFile, data: bytes, shrink: int) -> int:
     return 2 * width * height * sampled // (across * down)
 
 
-def _tiff_part_bytes(image: TiffImageFile) -> int:
+def _tiff_part_bytes(image: TiffImageFile, data: bytes) -> int:
     """What a strip or tile of a TIFF takes, which may be larger than the picture."""
     tags = image.tag_v2
     if tags.get(COMPRESSION, 1) == 1:
@@ -120,8 +130,21 @@ def _tiff_part_bytes(image: TiffImageFile) -> int:
         pixels = width * min(height, int(tags.get(ROWSPERSTRIP, height)))
     bits = tags.get(BITSPERSAMPLE, (1,))
     samples = -(-int(max(bits)) // 8) * int(tags.get(SAMPLESPERPIXEL, len(bits)))
-    coefficients = 6 if tags.get(COMPRESSION) in TIFF_JPEG else 0
-    return pixels * (max(4, samples) + coefficients)
+    coefficients = 0
+    if tags.get(COMPRESSION) in TIFF_JPEG:
+        coefficients = 2 * max(3, samples) * max([pixels, *_last_strips(image, data)])
+    return pixels * max(4, samples) + coefficients
+
+
+def _last_strips(image: TiffImageFile, data: bytes) -> list[int]:
+    """Pixels of the JPEG in each plane's last strip: there libtiff takes one that is taller."""
+    tags = image.tag_v2
+    begins = tags.get(STRIPOFFSETS, ())
+    height = int(tags[IMAGELENGTH])
+    strips = -(-height // max(1, int(tags.get(ROWSPERSTRIP, height))))
+    planes = int(tags.get(SAMPLESPERPIXEL, 1)) if tags.get(PLANAR_CONFIGURATION) == 2 else 1
+    lasts = begins[strips - 1 : strips * min(planes, MAX_PLANES) : strips]
+    return [frame_pixels(memoryview(data)[begin:]) for begin in lasts]
 
 
 def _round_up(side: int, multiple: int) -> int:

@@ -27,6 +27,7 @@ from service.settings import packaged_bundle
 from tests.exif import exif_of
 from tests.service import hostile
 from tests.service.fakes import THREE, picture
+from tests.service.pictures import avif_files
 
 SCALE = 480
 
@@ -79,12 +80,20 @@ def files(width: int, height: int) -> dict[str, Callable[[], bytes]]:
         "tiff jpeg": black("TIFF", compression="jpeg"),
         "tiff turned": black("TIFF", compression="tiff_lzw", tiffinfo={274: 6}),
         "tiff of one tile": lambda: hostile.tiff_of_one_tile(16, height),
+        "tiff of a taller jpeg": lambda: hostile.tiff_of_taller_jpeg(width, height),
         "webp": black("WEBP"),
         "webp lossless rgba": lambda: hostile.black(width, height, "WEBP", "RGBA", lossless=True),
         "webp noise": lambda: picture(width, height, "WEBP", method=0),
         "avif": black("AVIF", speed=10),
         "avif 4:4:4": black("AVIF", speed=10, subsampling="4:4:4"),
         "avif rgba noise": lambda: _rgba_noise(width, height),
+        "avif with film grain": black("AVIF", speed=10, advanced={"film-grain-test": "1"}),
+        "avif that says 8x8": lambda: avif_files.lying((width, height), (8, 8)),
+        "avif of 64x64 that says more": lambda: avif_files.lying((64, 64), (width, height)),
+        "avif of tiles": lambda: avif_files.tiled(width, height),
+        "avif of tiles that say more": lambda: avif_files.tiled(width, height, tile=64),
+        "avif its own transparency": lambda: avif_files.own_alpha(width, height),
+        "avif of frames not shown": lambda: avif_files.hidden_frames(1024, 768),
     }
 
 

@@ -96,6 +96,16 @@ def tiff_of_one_tile(side: int, tile: int) -> bytes:
     )  # fmt: skip
 
 
+def tiff_of_taller_jpeg(width: int, height: int) -> bytes:
+    """A TIFF of 16 rows whose only strip is a progressive JPEG of so many."""
+    data = black(width, height, "JPEG", "L", progressive=True)
+    return tiff(
+        [(256, 4, 1, width), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 7), (262, 3, 1, 1),
+         (273, 4, 1, None), (277, 3, 1, 1), (278, 4, 1, 16), (279, 4, 1, len(data))],
+        data,
+    )  # fmt: skip
+
+
 def bmp_of_runs(width: int, height: int, runs: bytes) -> bytes:
     """An 8-bit BMP, run-length coded."""
     file_header = b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + 1024)

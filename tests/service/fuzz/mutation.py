@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.service import hostile
 from tests.service.fakes import picture
@@ -39,10 +39,10 @@ def seeds() -> list[bytes]:
     return rgb + others
 
 
-def mutants(seed: int) -> Iterator[bytes]:
-    """Broken files without end."""
+def mutants(seed: int, whole: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Broken files without end, made of these or of `seeds`."""
     rng = random.Random(seed)
-    whole = seeds()
+    whole = whole or seeds()
     while True:
         data = bytearray(rng.choice(whole))
         for _ in range(rng.choice((1, 1, 1, 2, 4, 8))):

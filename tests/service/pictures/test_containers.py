@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from service.errors import Undecodable
-from service.pictures.containers import check_container, first_scan_channels
+from service.pictures.containers import check_container, first_scan_channels, frame_pixels
 from service.pictures.images import read_upright, type_of
 from tests.service import hostile
 from tests.service.fakes import picture
@@ -26,6 +26,11 @@ TOO_MUCH = {
     "bytes, run-length coded": hostile.bmp_of_runs(8, 8, b"\1\0" * 600_000),
     "tags": b"II*\0" + struct.pack("<LH", 8, 1025) + bytes(12 * 1025 + 4),
     "tag": b"MM\0+\0\x08\0\0" + struct.pack(">QQ", 16, 1025) + bytes(20 * 1025 + 8),
+    "bytes of EXIF": hostile.png(8, 8, SMALL, before=hostile.chunk(b"eXIf", bytes((1 << 20) + 1))),
+    "bytes of EXIF of a WebP": b"RIFF\0\0\0\0WEBPEXIF" + struct.pack("<I", (1 << 20) + 1),
+    "numbers in its tags": b"II*\0" + struct.pack("<LHHHLL", 8, 2, 40000, 5, 65_537, 0),
+    "numbers in its tags of a BigTIFF": b"MM\0+\0\x08\0\0"
+    + struct.pack(">QQHHQQHHQQ", 16, 2, 40000, 4, 40_000, 0, 40001, 4, 40_000, 0),
     "chunks of a WebP": hostile.webp_of_chunks(20_001),
 }
 
@@ -47,6 +52,7 @@ WITHIN = {
     "runs": hostile.bmp_of_runs(8, 8, (b"\x08\0\0\0" * 8) + b"\0\1"),
     "webp": hostile.webp_of_chunks(19_000),
     "tile": hostile.tiff_of_one_tile(16, 256),
+    "tags of a BigTIFF": hostile.black(16, 16, "TIFF", big_tiff=True),
     "scan of each channel": hostile.sequential_scans(16, 16),
 }
 
@@ -78,3 +84,21 @@ def test_a_second_picture_behind_the_first_counts_no_scans():
 )
 def test_channels_of_the_first_scan(data, channels):
     assert first_scan_channels(data) == channels
+
+
+SOF = b"\xff\xc0\0\x0b\x08" + struct.pack(">HH", 300, 200) + b"\1\1\x11\0"
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (picture(40, 30, "JPEG"), 1200),
+        (hostile.black(40, 30, "JPEG", progressive=True), 1200),
+        (picture(40, 30, "JPEG")[:2] + SOF + picture(40, 30, "JPEG")[2:], 60_000),
+        (hostile.black(40, 30, "JPEG")[:-2] + SOF, 1200),  # after its scan: no decoder takes it
+        (b"\xff\xd8" + SOF[:6], 0),
+        (b"\xff\xd8", 0),
+    ],
+)
+def test_pixels_of_the_largest_frame(data, pixels):
+    assert frame_pixels(data) == pixels

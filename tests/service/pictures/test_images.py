@@ -121,18 +121,20 @@ def test_canvas_is_that_of_the_upright_picture_to_the_bit(
 @pytest.mark.parametrize(
     ("width", "height", "shrink"),
     [
-        (640, 512, 2),
-        (640, 510, 1),  # shorter than twice twice the scale
-        (641, 512, 1),
-        (644, 516, 2),
-        (648, 516, 2),
-        (1280, 1024, 4),
-        (1024, 4096, 4),
-        (8192, 2048, 8),
-        (32000, 2048, 8),
+        (960, 768, 2),
+        (960, 766, 1),  # shorter than twice three times the scale
+        (961, 768, 1),
+        (964, 772, 2),
+        (968, 772, 2),
+        (1920, 1536, 4),
+        (1536, 4096, 4),
+        (8192, 3072, 8),
+        (24000, 3072, 8),
     ],
 )
-def test_jpeg_decoder_shrinks_by_what_divides_and_leaves_twice_the_scale(width, height, shrink):
+def test_jpeg_decoder_shrinks_by_what_divides_and_leaves_three_times_the_scale(
+    width, height, shrink
+):
     image = Image.new("L", (width, height))
     out = io.BytesIO()
     image.save(out, "JPEG")
@@ -142,10 +144,10 @@ def test_jpeg_decoder_shrinks_by_what_divides_and_leaves_twice_the_scale(width, 
 
 
 def test_shrunk_jpeg_is_prepared_as_the_picture_of_its_own_size():
-    data = picture(640, 512, "JPEG", quality=95)
+    data = picture(960, 768, "JPEG", quality=95)
     whole = read_upright(data)
     prepared = prepare_image(data, 128, make_manifest())
-    assert prepared.place.image_size == (512, 640)
+    assert prepared.place.image_size == (768, 960)
     expected = np.zeros_like(prepared.canvas)
     fill_canvas(whole, prepared.place, expected)
     apart = np.abs(prepared.canvas.astype(int) - expected)
@@ -154,7 +156,7 @@ def test_shrunk_jpeg_is_prepared_as_the_picture_of_its_own_size():
 
 
 def test_picture_of_another_type_is_not_shrunk_by_its_decoder():
-    with open_header(picture(640, 512, "PNG"), 10**9) as opened:
+    with open_header(picture(960, 768, "PNG"), 10**9) as opened:
         assert shrink_in_decoder(opened, 128) == 1
 
 
