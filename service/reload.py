@@ -8,6 +8,7 @@ of this is refused and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import math
@@ -53,9 +54,8 @@ Opener = Callable[[Path], Candidate]
 """Opens a bundle and compares it with its record, in a thread. Raises InputError."""
 
 
-def opener_of(settings: Settings, session: Session) -> Opener:
-    """Opens bundles as this server opened the one it started with, by the same engine."""
-    engine = session.engine.partition("-")[0]  # where `auto` chose, its choice
+def opener_of(settings: Settings) -> Opener:
+    """Opens bundles as this server opened the one it started with; `auto` chooses anew."""
     flavour: Flavour = "cpu" if Device.parse(settings.device).kind == "cpu" else "tensor"
 
     def open_candidate(path: Path) -> Candidate:
@@ -68,7 +68,7 @@ def opener_of(settings: Settings, session: Session) -> Opener:
                 "`retinaserve export` makes a bundle, or start the server anew with it"
             )
         candidate = open_session(
-            path, engine, settings.device, settings.precision, settings.engine_threads
+            path, settings.engine, settings.device, settings.precision, settings.engine_threads
         )
         manifest, precision = candidate.manifest, candidate.precision
         record = manifest.graph_of(precision, flavour).golden
@@ -86,6 +86,10 @@ class Reloader:
         self._runtime = runtime
         self._open = open_candidate
         self._task: asyncio.Task[Reloaded | BundleRefused] | None = None
+        self.path = runtime.settings.bundle
+        """Where the model that serves was opened."""
+        self.swapped = asyncio.Event()
+        """Set by each swap; whoever waits for the next one clears it."""
 
     async def reload(self, path: Path) -> Reloaded:
         """Swaps in the bundle of a folder; goes on to its end though this is cancelled.
@@ -96,6 +100,18 @@ class Reloader:
         if isinstance(outcome, BundleRefused):
             raise outcome
         return outcome
+
+    async def choose_again(self, manifest: Manifest) -> None:
+        """Opens the bundle that serves once more, for `auto` to take another engine if it can.
+
+        Waits for the end of a reload under way, and does nothing if another bundle than that of
+        `manifest` serves by then. The log says how it went.
+        """
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        if self._runtime.model.manifest == manifest:
+            with contextlib.suppress(Problem):
+                await asyncio.shield(self._begin(self.path, manifest))
 
     def on_hangup(self) -> None:
         """SIGHUP: swaps in what lies at the configured path now; the log says how it went."""
@@ -110,14 +126,17 @@ class Reloader:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _begin(self, path: Path) -> asyncio.Task[Reloaded | BundleRefused]:
+    def _begin(
+        self, path: Path, only: Manifest | None = None
+    ) -> asyncio.Task[Reloaded | BundleRefused]:
+        """Starts a reload; one that takes no bundle but that of `only`, where it is given."""
         if self._runtime.draining:
             raise Draining
         if self._task is not None:
             raise ReloadUnderWay
         if not self._runtime.model.warmed.is_set():
             raise NotReady("the server is still starting", 1)
-        self._task = asyncio.create_task(self._reload(path))
+        self._task = asyncio.create_task(self._reload(path, only))
         self._task.add_done_callback(self._ended)
         return self._task
 
@@ -129,22 +148,23 @@ class Reloader:
             else:
                 logger.error("a reload failed", exc_info=error)
 
-    async def _reload(self, path: Path) -> Reloaded | BundleRefused:
-        outcome = await self._swap(path)
+    async def _reload(self, path: Path, only: Manifest | None) -> Reloaded | BundleRefused:
+        outcome = await self._swap(path, only)
         # By now nothing holds the model that goes, be it the old one or one that was refused.
         await asyncio.to_thread(give_back_memory)
-        serving = self._runtime.model.manifest
+        session = self._runtime.model.session
+        name, version = session.manifest.name, session.manifest.version
         if isinstance(outcome, BundleRefused):
             self._runtime.metrics.reloads.labels("refused").inc()
-            told = (outcome.detail, serving.name, serving.version)
-            logger.warning("reload refused: %s; %s %s still serves", *told)
+            logger.warning("reload refused: %s; %s %s still serves", outcome.detail, name, version)
         else:
             self._runtime.metrics.reloads.labels("ok").inc()
-            told = (serving.name, serving.version, outcome.model.session.precision)
-            logger.info("reloaded: %s %s (%s) serves, after %.1f s", *told, outcome.seconds)
+            told = (name, version, session.precision, session.engine)
+            logger.info("reloaded: %s %s (%s; %s) serves, after %.1f s", *told, outcome.seconds)
+            self.swapped.set()
         return outcome
 
-    async def _swap(self, path: Path) -> Reloaded | BundleRefused:
+    async def _swap(self, path: Path, only: Manifest | None) -> Reloaded | BundleRefused:
         """What became of it. A refusal is returned: raised, its traceback would hold the model."""
         runtime = self._runtime
         began = runtime.clock()
@@ -156,6 +176,8 @@ class Reloader:
         except Exception:
             logger.exception("%s could not be opened and checked", path)
             return BundleRefused(f"{path}: the engine failed on it; the log says why")
+        if only is not None and candidate.session.manifest != only:
+            return BundleRefused(f"{path}: another bundle lies there than the one that serves")
         parity = parity_report(candidate.figures)
         if past := first_past(candidate.figures):
             return BundleRefused(f"{path}: not what was exported: {past}", parity)
@@ -168,7 +190,7 @@ class Reloader:
                 return BundleRefused(detail, parity)
             if runtime.draining:
                 raise Draining
-            before = runtime.model.manifest
+            before, self.path = runtime.model.manifest, path
             await runtime.replace(model)
             return Reloaded(model, before, parity, runtime.clock() - began)
         finally:

@@ -58,7 +58,7 @@ class Runtime:
         self.metrics.watch_readiness(lambda: self.ready)
         if (gpu := open_gpu(settings.device)) is not None:
             self.metrics.watch_gpu(gpu)
-        self._draining = False
+        self._drain_began = asyncio.Event()
         self._on_ready = on_ready
         self._failed = False
         self.on_failure: Callable[[], None] = lambda: None
@@ -71,27 +71,31 @@ class Runtime:
     @property
     def draining(self) -> bool:
         """Whether the server is shutting down, though it may still serve."""
-        return self._draining
+        return self._drain_began.is_set()
 
     def begin_drain(self) -> None:
         """Has /readyz say so; requests are still served."""
-        self._draining = True
+        self._drain_began.set()
+
+    async def drain_began(self) -> None:
+        """Returns once the server is shutting down."""
+        await self._drain_began.wait()
 
     @property
     def ready(self) -> bool:
         """Whether `check_ready` would let new traffic come here."""
-        return self.model.ready and not self._draining
+        return self.model.ready and not self.draining
 
     def check_ready(self) -> None:
         """Raises NotReady, EngineLost or Draining unless new traffic should come here."""
         self.model.check_serving()
-        if self._draining:
+        if self.draining:
             raise Draining
 
     def fail(self, reason: str) -> None:
         """Answers 503 from now on and has the process end: only a new one can serve again."""
         self.model.fail()
-        self._draining = True
+        self.begin_drain()
         if not self._failed:
             self._failed = True
             logger.critical("%s: this process serves no more and ends, to be started anew", reason)
@@ -154,7 +158,7 @@ class Runtime:
         try:
             yield
         finally:
-            self._draining = True
+            self.begin_drain()
             warming.cancel()
             stops = [model.stop() for model in self._models]
             await asyncio.gather(warming, *stops, return_exceptions=True)
@@ -166,7 +170,7 @@ class Runtime:
         await self.model.warm()
         if not self.model.ready:
             self.fail("the engine failed while warming up")
-        elif not self._draining:
+        elif not self.draining:
             self._on_ready()
 
     def _engine_failed(self, error: Exception) -> None:

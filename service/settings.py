@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """Of a checkpoint, what to serve: shorter sides, comma separated."""
     torch_compile: bool = False
     """Whether the engine torch compiles the network: minutes at the start for a faster run."""
+    build_plan: bool = True
+    """Whether `auto` on a GPU has the TensorRT plan built that the bundle lacks, in a process of
+    its own, and then chooses again."""
     api_key: SecretStr | None = None
     """Where set, detect and infer need it; several with commas between, so that one can replace
     another."""

@@ -26,7 +26,7 @@ from export.manifest import Bundle, Graph, Precision, read_bundle
 from export.tensorrt_graph import PreparedGraph, prepared
 from export.to_tensorrt import build_plan, refit_plan
 from model.errors import InputError
-from model.files import whole_file
+from model.files import alone, whole_file
 from model.letterbox import Canvas
 
 HELP = "build a bundle's TensorRT plan for the GPU of this machine"
@@ -89,9 +89,28 @@ def run(args: argparse.Namespace) -> int:
     gpu = open_cuda(device).gpu(device.index)
     facts = _facts(bundle, graph, content, Environment.here(trt.__version__, gpu), args)
     folder = args.out or plan_folder()
-    if plan := _held(folder, facts):
-        _say(f"{plan.path}: was built already")
+    if _is_there(folder, facts):
         return 0
+    # Others may share the folder, and start on such a GPU at the same moment.
+    with alone(folder / f"{facts.name}.lock", lambda: _say("another process builds this plan")):
+        if not _is_there(folder, facts):
+            _make(trt, folder, facts, content, args)
+    return 0
+
+
+def _is_there(folder: Path, facts: PlanFacts) -> bool:
+    """Whether the plan that would be built is there, which is then said."""
+    plan = _held(folder, facts)
+    if plan is None:
+        return False
+    _say(f"{plan.path}: was built already")
+    return True
+
+
+def _make(
+    trt: TensorRT, folder: Path, facts: PlanFacts, content: PreparedGraph, args: argparse.Namespace
+) -> None:
+    """Refits or builds the plan, and says what was done."""
     started = time.monotonic()
     log = log_of(trt)
     made = _refitted(trt, log, folder, facts, content) if args.refit else None
@@ -102,10 +121,9 @@ def run(args: argparse.Namespace) -> int:
         made = _built(trt, log, facts, content, cache)
     plan = write_plan(folder, facts, made)
     _say(
-        f"{plan.path}: {done} for {gpu.name} by TensorRT {trt.__version__} "
+        f"{plan.path}: {done} for {facts.environment.gpu} by TensorRT {trt.__version__} "
         f"in {time.monotonic() - started:.0f} s, {len(made) / 1e6:.0f} MB"
     )
-    return 0
 
 
 def _facts(
@@ -167,7 +185,7 @@ def _built(trt: TensorRT, log: Log, facts: PlanFacts, content: PreparedGraph, ca
     canvases = [Canvas.parse(text) for text in facts.canvases]
     made, measured = build_plan(trt, log, content.content, canvases, facts.rule, timings)
     if measured:
-        with whole_file(cache) as part:
+        with whole_file(cache, f"{facts.key}-") as part:  # plans of one GPU share the file
             part.write_bytes(measured)
     return made
 

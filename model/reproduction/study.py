@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.data.sources import CocoSource
 from model.errors import InputError
-from model.files import whole_file
+from model.files import alone, whole_file
 from model.recipe import DataSection, ModelSection, OptimizerSection, Recipe, TrainSection
 from model.recipe_file import BUNDLED, read_recipe
 from model.reproduction.scenes import sparse_scenes
@@ -146,7 +144,7 @@ class Study:
         digest = hashlib.sha256(rule.encode()).hexdigest()[:12]
         folder = self.setting.out / "runs" / digest
         kept = folder / "outcome.json"
-        with alone(folder):
+        with alone(folder / "lock"):
             if not kept.exists():
                 text = json.dumps(self._trained(recipe, folder))
                 with whole_file(kept) as part:
@@ -177,18 +175,9 @@ class Study:
         return {"metrics": metrics, "stopped": stopped, "seconds": seconds}
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No other process is inside a block of this folder at the same time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _data_of(setting: Setting) -> DataSection:
     if setting.data is None:
-        with alone(setting.out / "data"):
+        with alone(setting.out / "data" / "lock"):
             train_set, val_set = sparse_scenes(setting.out / "data", setting.pictures)
     else:
         train_set, val_set = (

@@ -6,6 +6,8 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     # The rest is imported late: a bad setting is answered without waiting for the libraries.
     from service.admin import admin_socket, administered
     from service.engine.chaos import HEADER
+    from service.plan_builder import plans_built
     from service.reload import Reloader
     from service.server import bind, ends_on_sigterm, serve, url_of
     from service.telemetry.logs import configure_logs
@@ -101,8 +104,15 @@ def run(args: argparse.Namespace) -> int:
         admin_socket(settings) as admin,
     ):
         app, opener = application(settings, url_of(listener))
-        reloader = Reloader(app.state.runtime, opener)
-        status = serve(app, settings, listener, administered(app.state.runtime, reloader, admin))
+        runtime = app.state.runtime
+        reloader = Reloader(runtime, opener)
+
+        @asynccontextmanager
+        async def beside() -> AsyncIterator[None]:
+            async with administered(runtime, reloader, admin), plans_built(runtime, reloader):
+                yield
+
+        status = serve(app, settings, listener, beside())
     if status:
         # Without Python's own end, which would wait for an engine's thread that hangs.
         sys.stdout.flush()
@@ -129,7 +139,7 @@ def application(settings: Settings, url: str) -> tuple[FastAPI, Opener]:
     )
     line = welcome(url, session.manifest, session.precision)
     app = create_app(settings, session, on_ready=lambda: print(line, flush=True))
-    return app, opener_of(settings, session)
+    return app, opener_of(settings)
 
 
 def welcome(url: str, manifest: Manifest, precision: str) -> str:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.errors import InputError
-from model.files import whole_file
+from model.files import alone, whole_file
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_finished_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
@@ -66,4 +71,47 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     ):
         pass
     with pytest.raises(InputError, match="is a folder; give a file"), whole_file(tmp_path):
+        pass
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from model.files import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_keeps_others_out_until_its_process_is_killed(tmp_path: Path) -> None:
+    lock = tmp_path / "folder" / "lock"
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        waited = []
+
+        def kill() -> None:
+            waited.append(holder.poll())
+            holder.kill()
+
+        with alone(lock, kill):
+            pass
+        with alone(lock, lambda: pytest.fail("nobody holds it")):
+            pass
+    assert waited == [None]
+
+
+def test_where_files_can_not_be_locked_a_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(InputError, match=r"lock: files can't be locked here \(No locks available\)"),
+        alone(tmp_path / "lock"),
+    ):
         pass

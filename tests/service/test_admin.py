@@ -74,7 +74,7 @@ async def test_a_bundle_is_swapped_in_with_its_parity(bundle, tmp_path):
     settings = settings_of(bundle)
     session = open_session(bundle.folder, threads=1)
     newer = as_version(bundle, tmp_path / "newer", "2")
-    async with admin_of(settings, session, opener_of(settings, session)) as (admin, client):
+    async with admin_of(settings, session, opener_of(settings)) as (admin, client):
         answer = await admin.post("/admin/reload", json={"bundle": str(newer)})
         served = (await client.get("/v1/models")).json()["models"][0]
         metrics = (await client.get("/metrics")).text
@@ -106,7 +106,7 @@ async def test_a_bad_bundle_is_a_409_and_the_old_one_serves(bundle, tmp_path, sp
     settings = settings_of(bundle)
     session = open_session(bundle.folder, threads=1)
     bad = spoil(bundle, tmp_path / "bad")
-    async with admin_of(settings, session, opener_of(settings, session)) as (admin, client):
+    async with admin_of(settings, session, opener_of(settings)) as (admin, client):
         answer = await admin.post("/admin/reload", json={"bundle": str(bad)})
         ready = await client.get("/readyz")
         detect = await client.post("/v1/detect", content=PNG)
@@ -118,7 +118,7 @@ async def test_a_bad_bundle_is_a_409_and_the_old_one_serves(bundle, tmp_path, sp
 
 def test_a_bundle_is_opened_as_the_first_one_was(bundle, tmp_path):
     settings = settings_of(bundle, precision="fp32")
-    opener = opener_of(settings, open_session(bundle.folder, threads=1, precision="fp32"))
+    opener = opener_of(settings)
     candidate = opener(bundle.folder)
     assert candidate.session.precision == "fp32"
     assert first_past(candidate.figures) is None
@@ -140,8 +140,22 @@ async def test_the_command_does_not_hold_the_model_that_it_started_with(bundle, 
         assert first() is None
 
 
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_the_engine_is_what_the_settings_say_so_that_auto_chooses_anew(bundle, monkeypatch, engine):
+    asked = []
+
+    def opened(path: Path, engine: str, *rest: Any) -> Any:
+        asked.append(engine)
+        return open_session(path, engine, *rest)
+
+    monkeypatch.setattr("service.reload.open_session", opened)
+    opener = opener_of(settings_of(bundle, engine=engine))
+    assert opener(bundle.folder).session.engine.startswith("onnxruntime-")
+    assert asked == [engine]
+
+
 def test_a_checkpoint_is_refused_before_it_is_opened(bundle, tmp_path):
-    opener = opener_of(settings_of(bundle), open_session(bundle.folder, threads=1))
+    opener = opener_of(settings_of(bundle))
     checkpoint = tmp_path / "best.pt"
     checkpoint.write_bytes(b"")
     with pytest.raises(InputError, match="a checkpoint has no golden record to check it by"):

@@ -294,11 +294,65 @@ async def test_sighup_reloads_the_configured_path_and_logs_how_it_went(caplog):
         while app.state.runtime.model is old:  # noqa: ASYNC110 - threads set no event
             await asyncio.sleep(0.001)
         assert await version_of(client) == "2"
-        while not any(text.startswith("reloaded: cells 2 (fp32)") for text in caplog.messages):  # noqa: ASYNC110
+        told = "reloaded: cells 2 (fp32; fake-1) serves, after "
+        while not any(text.startswith(told) for text in caplog.messages):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     assert bundles.paths == [Path("bundles/mine")]
     told = "SIGHUP: nothing is reloaded: a reload is under way: wait for its end"
     assert told in caplog.messages
+
+
+class OtherEngine(FakeSession):
+    engine = "fake-2"
+
+
+async def test_the_engine_is_chosen_again_for_what_serves_wherever_it_came_from():
+    bundles = Bundles()
+    async with server(bundles, bundle=Path("bundles/mine")) as (app, reloader, client):
+        await reloader.reload(NEW)
+        bundles.session = OtherEngine(make_manifest(version="2"))
+        reloader.swapped.clear()
+        await reloader.choose_again(make_manifest(version="2"))
+        (model,) = (await client.get("/v1/models")).json()["models"]
+        assert reloader.swapped.is_set()
+        assert app.state.runtime.ready
+    assert bundles.paths == [NEW, NEW]
+    assert (model["version"], model["engine"]) == ("2", "fake-2")
+
+
+async def test_choosing_again_takes_no_other_bundle(caplog):
+    bundles = Bundles()  # of version 2, put where that of version 1 lay
+    async with server(bundles, bundle=NEW) as (_, reloader, client):
+        await reloader.choose_again(make_manifest())
+        assert await version_of(client) == "1"
+        assert not reloader.swapped.is_set()
+    told = "bundles/new: another bundle lies there than the one that serves; cells 1 still serves"
+    assert f"reload refused: {told}" in caplog.messages
+
+
+@pytest.mark.parametrize(("version", "opened"), [("1", 1), ("2", 2)])
+async def test_choosing_again_waits_for_a_reload_and_minds_what_serves_then(version, opened):
+    bundles = Bundles(gate=threading.Event())
+    async with server(bundles) as (_, reloader, client):
+        first = asyncio.create_task(reloader.reload(NEW))
+        await settle()
+        again = asyncio.create_task(reloader.choose_again(make_manifest(version=version)))
+        await settle()
+        assert len(bundles.paths) == 1
+        assert bundles.gate is not None
+        bundles.gate.set()
+        await first
+        await again
+        assert await version_of(client) == "2"
+    assert bundles.paths == [NEW] * opened
+
+
+async def test_a_draining_server_chooses_no_engine():
+    bundles = Bundles()
+    async with server(bundles) as (app, reloader, _):
+        app.state.runtime.begin_drain()
+        await reloader.choose_again(make_manifest())
+    assert bundles.paths == []
 
 
 async def test_a_draining_server_reloads_nothing():

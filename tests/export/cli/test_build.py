@@ -2,92 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 import retinaserve
 from export.cli import build
-from export.contract import INPUTS, OPTIONAL_INPUTS, OUTPUTS
+from export.contract import INPUTS
 from export.engines.device import Device
 from export.engines.session import SessionRule
 from export.engines.tensorrt_session import open_session
-from export.manifest import METADATA_KEY, manifest_of, write_manifest
-from model.files import sha256_of
-from tests.export.engines.fake_gpu import TENSORS, FakeCuda, FakeTensorRT
-
-FILE = "cells-fp16-tensor.onnx"
-
-
-def write_bundle(folder: Path, weight: float = 1.0) -> Path:
-    """A bundle whose graph has the right inputs and outputs, one weight, and computes nothing."""
-
-    def value(name: str) -> onnx.ValueInfoProto:
-        kind, shape = TENSORS[name]
-        return helper.make_tensor_value_info(
-            name,
-            helper.np_dtype_to_tensor_dtype(np.dtype(kind)),
-            [None if n < 0 else n for n in shape],
-        )
-
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["weight"], ["value"])],
-        "cells",
-        [value(name) for name in INPUTS],
-        [value(name) for name in OUTPUTS["tensor"]],
-        [numpy_helper.from_array(np.array([weight], np.float32), "weight")]
-        + [
-            numpy_helper.from_array(np.zeros(1, TENSORS[name][0]), name) for name in OPTIONAL_INPUTS
-        ],
-    )
-    model = helper.make_model(graph)
-    folder.mkdir(exist_ok=True)
-    manifest = manifest_of(
-        {
-            "name": "cells",
-            "version": "1",
-            "classes": ["a", "b"],
-            "anchors": {},
-            "canvases": {32: ["32x64", "64x32"], 64: ["64x64"]},
-            "default_scale": 32,
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.2, 0.2, 0.2],
-            "thresholds": {"pre_nms_top_k": 1, "max_detections": 4},
-            "graphs": [
-                {
-                    "file": FILE,
-                    "precision": "fp16",
-                    "flavour": "tensor",
-                    "sha256": "0" * 64,
-                    "opset": 18,
-                }
-            ],
-        }
-    )
-    helper.set_model_props(model, {METADATA_KEY: manifest.facts("fp16", "tensor")})
-    (folder / FILE).write_bytes(model.SerializeToString())
-    told = manifest.graphs[0].model_copy(update={"sha256": sha256_of(folder / FILE)})
-    write_manifest(folder, manifest.model_copy(update={"graphs": [told]}))
-    return folder
+from model.files import alone
+from tests.export.engines.fake_gpu import FakeTensorRT
+from tests.export.tensor_bundle import FILE, fake_tensorrt, write_bundle
 
 
 @pytest.fixture(autouse=True)
 def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTensorRT:
     """The fake in place of the packages, and plans in the test's folder."""
-    cuda = FakeCuda()
-    fake = FakeTensorRT(cuda)
-    for module in ("export.cli.build", "export.engines.tensorrt_session"):
-        monkeypatch.setattr(f"{module}.load_tensorrt", lambda: fake)
-        monkeypatch.setattr(f"{module}.open_cuda", lambda device: cuda)
-    monkeypatch.setenv("RETINASERVE_PLANS", str(tmp_path / "plans"))
-    entry = retinaserve.Verb("export.cli.build", "tensorrt", build.HELP)
-    monkeypatch.setitem(retinaserve.VERBS, "build", entry)
-    return fake
+    modules = ("export.cli.build", "export.engines.tensorrt_session")
+    return fake_tensorrt(monkeypatch, tmp_path / "plans", *modules)
 
 
 @pytest.fixture
@@ -149,6 +91,45 @@ def test_what_is_there_is_not_built_again(
     (plan,) = plans.glob("*.plan")
     assert capsys.readouterr().err.endswith(f"{plan}: was built already\n")
     assert call(bundle, "--max-batch", 2) == 0
+    assert trt.builds == 2
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["it ends well", "it fails"])
+def test_a_plan_that_another_builds_is_waited_for(
+    bundle: Path,
+    plans: Path,
+    tmp_path: Path,
+    trt: FakeTensorRT,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    done: bool,
+) -> None:
+    assert call(bundle, "--out", tmp_path / "other") == 0
+    (plan,) = (tmp_path / "other").glob("*.plan")
+    waits = threading.Event()
+
+    def say(text: str) -> None:
+        if text == "another process builds this plan":
+            waits.set()
+
+    monkeypatch.setattr(build, "_say", say)
+    with ThreadPoolExecutor(1) as pool:
+        with alone(plans / f"{plan.stem}.lock"):
+            waiting = pool.submit(call, bundle)
+            assert waits.wait(60)
+            if done:
+                shutil.copytree(tmp_path / "other", plans, dirs_exist_ok=True)
+        assert waiting.result(60) == 0
+    assert trt.builds == (1 if done else 2)
+    assert detections(bundle) == [3, 1]
+
+
+def test_another_plan_is_not_waited_for(bundle: Path, plans: Path, trt: FakeTensorRT) -> None:
+    assert call(bundle, "--max-batch", 2) == 0
+    (plan,) = plans.glob("*.plan")
+    with alone(plans / f"{plan.stem}.lock"):
+        assert call(bundle, "--max-batch", 3) == 0
+        assert call(bundle, "--max-batch", 2) == 0  # it is there
     assert trt.builds == 2
 
 

@@ -12,9 +12,10 @@ import pytest
 import model.reproduction.study as study_module
 from model.checkpoint import Checkpoint
 from model.errors import InputError
+from model.files import alone
 from model.losses.mining import Mining
 from model.recipe import Recipe
-from model.reproduction.study import FOCAL, Setting, Study, alone
+from model.reproduction.study import FOCAL, Setting, Study
 from model.retinanet import Architecture
 from model.training.ends import Interrupted, TrainingStopped
 
@@ -80,7 +81,7 @@ def test_run_that_another_process_is_at_is_waited_for(tmp_path: Path, trainer: T
     recipe = study.recipe(FOCAL)
     folder = study.outcome(recipe).folder
     waiting = threading.Thread(target=study.outcome, args=(recipe,))
-    with alone(folder):
+    with alone(folder / "lock"):
         waiting.start()
         waiting.join(0.1)
         assert waiting.is_alive()
