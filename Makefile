@@ -21,7 +21,7 @@ SERVE := .venv/serve
 DEV := .venv/dev
 SUPPLY := .venv/supply
 TORCH := torch==2.13.0
-DEV_EXTRAS := cpu,train,export,loadtest,otel,dev
+DEV_EXTRAS := cpu,train,export,loadtest,otel,ray,dev
 BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
 

@@ -16,7 +16,7 @@ from loadtest.bench.prepared import prepare
 from loadtest.bench.row import Facts, Ratio, Row, Setting, ratios_of, row_of
 from loadtest.bench.subject import Subject
 from loadtest.bench.turns import Engine, opened, take_turns
-from service.cli.detect import LOG_INTERVAL_S
+from service.cli.progress import LOG_INTERVAL_S
 from service.detections import Options
 
 

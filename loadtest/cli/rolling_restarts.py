@@ -2,8 +2,9 @@
 
     python -m loadtest.cli.rolling_restarts --restarts 20 --rate 10
 
-Two servers behind HAProxy, which asks /readyz and tries nothing again. An open loop of requests;
+Servers behind HAProxy, which asks /readyz and tries nothing again. An open loop of requests;
 meanwhile one server after the other gets SIGTERM, has to end with status 0, and is started anew.
+With --swap, one after the other then takes another bundle as well, without a restart.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import httpx
 import numpy as np
 
-from loadtest.balancer import CHECK_S, Balancer, balanced, find_haproxy
+from loadtest.balancer import CHECK_S, Balancer, behind_balancer, find_haproxy
 from loadtest.cli.experiment import add_images, pictures_of, run_experiment
 from loadtest.cli.under_load import calls_in_turn, failures, load_while
 from loadtest.ports import free_ports
 from loadtest.servers import Server
 
-REPLICAS = 2
 DRAIN_DELAY_S = 10 * CHECK_S
 """Long enough for the balancer to see twice that /readyz says 503."""
+SWAP_TIMEOUT_S = 120.0
 
 
 def roll(replicas: Sequence[Server], balancer: Balancer, restarts: int) -> list[int]:
@@ -38,30 +40,24 @@ def roll(replicas: Sequence[Server], balancer: Balancer, restarts: int) -> list[
     return statuses
 
 
-@contextmanager
-def behind_balancer(replicas: Sequence[Server]) -> Iterator[Balancer]:
-    """The balancer before these servers, once it has found all of them ready.
-
-    They are started here, and killed with the block.
-    """
-    with ExitStack() as stack:
-        for replica in replicas:
-            replica.start()
-            stack.callback(replica.kill)
-        balancer = stack.enter_context(balanced([replica.port for replica in replicas]))
-        for replica in replicas:
-            balancer.wait_for(str(replica.port))
-        yield balancer
+def swap(admin_ports: Sequence[int], bundle: Path) -> list[int]:
+    """Has one server after the other take another bundle; the statuses of their answers."""
+    body = {"bundle": str(bundle.resolve())}
+    urls = [f"http://127.0.0.1:{port}/admin/reload" for port in admin_ports]
+    return [httpx.post(url, json=body, timeout=SWAP_TIMEOUT_S).status_code for url in urls]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     add_images(parser)
+    parser.add_argument("--replicas", type=int, default=2, help="servers (%(default)s)")
     parser.add_argument("--restarts", type=int, default=20, help="(%(default)s)")
     parser.add_argument("--rate", type=float, default=10.0, help="requests a second (%(default)g)")
     parser.add_argument(
         "--module", default="retinaserve serve", help="what to run with python -m (%(default)s)"
     )
+    parser.add_argument("--bundle", type=Path, help="what is served (the packaged one)")
+    parser.add_argument("--swap", type=Path, metavar="BUNDLE", help="what to swap to in the end")
     parser.add_argument(
         "--drain-delay-s",
         type=float,
@@ -74,20 +70,33 @@ def run(args: argparse.Namespace) -> int:
     """Restarts and prints; 1 if a request failed or a server ended badly."""
     find_haproxy()  # before servers are started in vain
     env = {"RETINASERVE_DRAIN_DELAY_S": str(args.drain_delay_s)}
-    replicas = [Server(module=args.module, port=port, env=env) for port in free_ports(REPLICAS)]
+    if args.bundle:
+        env["RETINASERVE_BUNDLE"] = str(args.bundle)
+    ports = free_ports(2 * args.replicas)
+    admin_ports = ports[args.replicas :]
+    replicas = [
+        Server(module=args.module, port=port, env=env | {"RETINASERVE_ADMIN_PORT": str(admin)})
+        for port, admin in zip(ports, admin_ports, strict=False)
+    ]
     pictures = pictures_of(args)
     with behind_balancer(replicas) as balancer:
+
+        def work(_: Callable[[], float]) -> tuple[list[int], list[int]]:
+            statuses = roll(replicas, balancer, args.restarts)
+            return statuses, swap(admin_ports, args.swap) if args.swap else []
+
         calls = calls_in_turn(f"{balancer.url}/v1/detect", pictures)
-        rolling = load_while(lambda _: roll(replicas, balancer, args.restarts), calls, args.rate)
-        samples, statuses = asyncio.run(rolling)
+        samples, (statuses, swaps) = asyncio.run(load_while(work, calls, args.rate))
     failed = failures(samples)
     p50, p99 = np.percentile([sample.latency * 1e3 for sample in samples], (50, 99))
+    swapped = f"{len(swaps)} swaps, answered {sorted(set(swaps))}; " if swaps else ""
     print(
-        f"{len(statuses)} restarts, exit statuses {sorted(set(statuses))}; {len(samples)} requests "
-        f"at {args.rate:g}/s: {sum(failed.values())} failed {dict(failed) or ''}\n"
+        f"{args.replicas} servers, {len(statuses)} restarts, exit statuses "
+        f"{sorted(set(statuses))}; {swapped}{len(samples)} requests at {args.rate:g}/s: "
+        f"{sum(failed.values())} failed {dict(failed) or ''}\n"
         f"latency through the balancer: p50 {p50:.0f} ms, p99 {p99:.0f} ms"
     )
-    return int(bool(failed) or set(statuses) != {0})
+    return int(bool(failed) or set(statuses) != {0} or not set(swaps) <= {200})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

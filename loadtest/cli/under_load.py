@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from loadtest.traffic.arrivals import arrivals
 from loadtest.traffic.client import Call, Client, open_client
-from loadtest.traffic.loops import closed_loop, open_loop
+from loadtest.traffic.loops import Sender, closed_loop, open_loop
 from loadtest.traffic.sample import Outcome, Sample
 from model.errors import InputError
 
@@ -54,15 +54,17 @@ async def load_while(
     call_of: Callable[[int], Call],
     rate: float,
     timeout_s: float = TIMEOUT_S,
+    sender_of: Callable[[Client], Sender] = lambda client: client,
 ) -> tuple[list[Sample], T]:
     """What became of the requests that came in while `work` was done in a thread, and its result.
 
     An open loop of `rate` requests a second. `work` is given the clock of the samples' times.
+    `sender_of` may put something between the loop and the client.
     """
     over = threading.Event()
     times = arrivals(rate, math.inf, "poisson")
     async with open_client(timeout_s) as client:
-        sending = asyncio.create_task(open_loop(client, times, call_of, stopped=over))
+        sending = asyncio.create_task(open_loop(sender_of(client), times, call_of, stopped=over))
         try:
             found = await asyncio.to_thread(work, client.now)
         finally:

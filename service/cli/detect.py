@@ -20,8 +20,10 @@ from export.engines.session import Detections
 from model.errors import InputError
 from model.files import whole_file
 from model.pictures import PICTURE_SUFFIXES
-from service.cli.finder import Finder, LocalFinder, RemoteFinder
-from service.errors import Problem, Undecodable
+from service.cli.finder import Finder, LocalFinder, RemoteFinder, read_file
+from service.cli.offline import check_offline, configure_offline, run_offline
+from service.cli.progress import progress_bar
+from service.errors import Problem
 from service.options import DetectQuery
 from service.pictures.drawing import draw_detections
 from service.pictures.images import read_upright
@@ -30,8 +32,6 @@ from service.settings import packaged_bundle
 HELP = "find the objects in pictures and folders"
 
 DRAWN_QUALITY = 92
-LOG_INTERVAL_S = 10.0
-"""How often the progress bar writes where nobody watches it move."""
 
 
 class Picture(NamedTuple):
@@ -62,17 +62,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iou-threshold", type=float, help="overlap that suppresses, 0 to 1")
     parser.add_argument("--max-detections", type=int, help="objects in a picture at most")
     parser.add_argument("--scale", type=int, help="one of the bundle's scales; any of a checkpoint")
+    configure_offline(parser)
     parser.epilog = (
         "A picture that can't be read is named, the others go on, and the exit code is 1.\n"
         "The answers are those of POST /v1/detect, each with `file`.\n\n"
         "examples:\n"
         "  retinaserve detect example/scene.jpg --draw example/boxes\n"
-        "  retinaserve detect pictures/ --url http://127.0.0.1:8000 --json found.json"
+        "  retinaserve detect pictures/ --url http://127.0.0.1:8000 --json found.json\n"
+        "  retinaserve detect pictures/ --ray --out found"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Detects on every picture; returns 1 if some could not be read."""
+    check_offline(args)
+    if args.ray:
+        return run_offline(args, _query(args))
     pictures = find_pictures(args.pictures)
     if args.draw:
         _check_targets(pictures, args.draw)
@@ -85,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         # What Pillow has to say about odd metadata is of no use to whoever asked for boxes.
         warnings.filterwarnings("ignore", module="PIL")
-        answers = [_detect(finder, picture, args) for picture in _progress(pictures)]
+        answers = list(_detected(finder, pictures, args))
         if part:
             part.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
     failed = sum("problem" in answer for answer in answers)
@@ -115,11 +120,20 @@ def find_pictures(given: Sequence[Path]) -> list[Picture]:
     return [Picture(path, drawn) for path, drawn in pictures.items()]
 
 
+def _detected(
+    finder: Finder, pictures: Sequence[Picture], args: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    with progress_bar(len(pictures), "image") as progress:
+        for picture in pictures:
+            yield _detect(finder, picture, args)
+            progress.update()
+
+
 def _detect(finder: Finder, picture: Picture, args: argparse.Namespace) -> dict[str, Any]:
     """The answer for one picture, drawn or printed as asked; a problem is printed at once."""
     file = str(picture.path)
     try:
-        data = _read(picture.path)
+        data = read_file(picture.path)
         answer = finder(data)
         if args.draw:
             _draw(data, answer, args.draw / picture.drawn)
@@ -147,13 +161,6 @@ def _looks_like_picture(path: Path) -> bool:
 def _drawn_name(name: Path) -> Path:
     """The name itself where it says a picture type to write, else one that does."""
     return name if name.suffix.lower() in PICTURE_SUFFIXES else name.with_name(name.name + ".png")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Undecodable(f"can't be read ({error.strerror})") from None
 
 
 def _finder(args: argparse.Namespace, query: DetectQuery) -> Finder:
@@ -197,8 +204,3 @@ def _check_targets(pictures: Sequence[Picture], folder: Path) -> None:
             raise InputError(f"--draw {folder} would overwrite {target}: give another folder")
         if count > 1:
             raise InputError(f"--draw {folder}: several pictures would become {target}")
-
-
-def _progress(pictures: Sequence[Picture]) -> Iterator[Picture]:
-    watched = sys.stderr.isatty()
-    yield from tqdm(pictures, unit="image", mininterval=0.1 if watched else LOG_INTERVAL_S)

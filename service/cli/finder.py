@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 import numpy as np
@@ -14,9 +14,9 @@ from export.engines.registry import open_session
 from export.manifest import Precision
 from model.errors import InputError
 from service.detections import finish, result_of
-from service.errors import Malformed, Problem, UnsupportedType
+from service.errors import Malformed, Problem, Undecodable, UnsupportedType
 from service.options import DetectQuery
-from service.pictures.images import prepare_image
+from service.pictures.images import PreparedImage, prepare_image
 
 TIMEOUT_S = 120.0
 """How long to wait for one answer; a server on a small machine may have a long queue."""
@@ -38,10 +38,18 @@ class Finder(Protocol):
         """The answer for a picture file's bytes."""
 
 
+class Prepared(NamedTuple):
+    """A picture in its canvas, and how long that took."""
+
+    image: PreparedImage
+    decode_ms: float
+
+
 class LocalFinder:
     """A bundle or a checkpoint on this machine, one picture at a time.
 
-    A checkpoint, which has no list of scales of its own, serves the one asked for.
+    A checkpoint, which has no list of scales of its own, serves the one asked for. `threads` are
+    the engine's, None being all cores.
     """
 
     def __init__(
@@ -51,9 +59,10 @@ class LocalFinder:
         precision: Precision | None = None,
         engine: str = "auto",
         device: str = "cpu",
+        threads: int | None = None,
     ) -> None:
         scales = (query.scale,) if query.scale is not None and bundle.is_file() else ()
-        self._session = open_session(bundle, engine, device, precision, scales=scales)
+        self._session = open_session(bundle, engine, device, precision, threads, scales=scales)
         try:
             self._options = query.options(self._session.manifest)
         except Malformed as error:
@@ -61,10 +70,24 @@ class LocalFinder:
 
     def __call__(self, data: bytes) -> dict[str, Any]:
         """See `Finder`."""
-        options, manifest = self._options, self._session.manifest
+        return self.find(self.prepare(data))
+
+    @property
+    def engine(self) -> str:
+        """What runs the graph, and in which precision, for people: onnxruntime-1.32.0 int8."""
+        return f"{self._session.engine} {self._session.precision}"
+
+    def prepare(self, data: bytes) -> Prepared:
+        """A picture file's bytes, ready for `find`; raises Problem. May run in several threads."""
         start = time.perf_counter()
-        canvas, place = prepare_image(data, options.scale, manifest)
-        decoded = time.perf_counter()
+        image = prepare_image(data, self._options.scale, self._session.manifest)
+        return Prepared(image, _ms(time.perf_counter() - start))
+
+    def find(self, prepared: Prepared) -> dict[str, Any]:
+        """The answer for a picture; SessionError where the engine fails."""
+        options, manifest = self._options, self._session.manifest
+        canvas, place = prepared.image
+        start = time.perf_counter()
         (found,) = self._session.run(
             canvas[None],
             np.array([place.resized], np.int64),
@@ -73,9 +96,9 @@ class LocalFinder:
         inferred = time.perf_counter()
         kept = finish(found, place, options)
         timings_ms = {
-            "decode": _ms(decoded - start),
+            "decode": prepared.decode_ms,
             "queue": 0.0,
-            "inference": _ms(inferred - decoded),
+            "inference": _ms(inferred - start),
             "postprocess": _ms(time.perf_counter() - inferred),
         }
         return result_of(kept, place.image_size, options, manifest, timings_ms)
@@ -134,6 +157,14 @@ class RemoteFinder:
         problem = Problem(body["detail"])
         problem.status, problem.code = answer.status_code, body["code"]
         raise problem
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a picture file; Undecodable says why they can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Undecodable(f"can't be read ({error.strerror})") from None
 
 
 def _ms(seconds: float) -> float:

@@ -2,26 +2,30 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.balancer import find_haproxy
 from loadtest.cli.rolling_restarts import main
-from model.errors import InputError
+from tests.service.bundles import as_version, with_record, write_known_bundle
 
 NULL = ["--module", "loadtest.speed.null_server", "--rate", "20"]
-
-
-@pytest.fixture
-def haproxy():
-    try:
-        find_haproxy()
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("haproxy")
 def test_twenty_rolling_restarts_under_load_fail_no_request(capsys):
     assert main([*NULL, "--restarts", "20"]) == 0
-    assert "20 restarts, exit statuses [0];" in capsys.readouterr().out
+    assert "2 servers, 20 restarts, exit statuses [0];" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("haproxy")
+def test_three_servers_are_restarted_and_given_another_bundle_without_a_lost_request(
+    capsys, tmp_path
+):
+    known = with_record(write_known_bundle(tmp_path / "known"))
+    newer = as_version(known, tmp_path / "newer", "4")
+    bundles = ["--bundle", str(known.folder), "--swap", str(newer)]
+    assert main(["--replicas", "3", "--restarts", "6", "--rate", "20", *bundles]) == 0
+    said = capsys.readouterr().out
+    assert "3 servers, 6 restarts, exit statuses [0]; 3 swaps, answered [200];" in said
 
 
 @pytest.mark.slow
