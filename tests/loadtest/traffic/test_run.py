@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 import pytest
 
@@ -61,17 +62,17 @@ def test_closed_loop_has_a_warm_up_too() -> None:
 
 def test_answers_to_the_warm_up_are_carried_over() -> None:
     async def main() -> Trial:
-        release = asyncio.Event()
+        release, came = asyncio.Event(), count(1)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await read_request(reader)
+            if next(came) == 25:  # the warm-up's 20 have waited for it
+                release.set()
             await release.wait()
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             writer.close()
 
         async with server(serve) as url:
-            # In the middle of the counted half second; the warm-up's 20 have waited for it.
-            asyncio.get_running_loop().call_later(0.5, release.set)
             load = Load(100.0, process="constant", seconds=0.5, warm_up_s=0.2)
             return await Runner(Post([url]), PICTURES).run(load)
 
