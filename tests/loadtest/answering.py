@@ -34,8 +34,10 @@ def answering(text: str) -> Serve:
 
 
 def with_body(head: str, body: str) -> Serve:
-    """Sends a body with its length."""
-    return answering(f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}")
+    """Sends a body with its length, and says that it closes: else a client may ask once more."""
+    return answering(
+        f"{head}Connection: close\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
+    )
 
 
 @asynccontextmanager
