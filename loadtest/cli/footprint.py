@@ -24,8 +24,9 @@ from loadtest.bench.spread import Spread
 from loadtest.cli.experiment import machine, run_experiment
 from loadtest.cli.under_load import TIMEOUT_S
 from loadtest.process import Memory, memory_of
+from loadtest.protocols.protocol import Call
 from loadtest.servers import Server
-from loadtest.traffic.client import Call, open_client
+from loadtest.traffic.client import open_client
 from service.settings import packaged_bundle
 
 IDLE_S = 1.0

@@ -27,7 +27,8 @@ from loadtest.cli.experiment import (
     server_of,
 )
 from loadtest.cli.under_load import TIMEOUT_S, checked
-from loadtest.traffic.client import Call, Client, open_client
+from loadtest.protocols.protocol import Call
+from loadtest.traffic.client import Client, open_client
 from model.errors import InputError
 
 DEPTH = re.compile(r"^retinaserve_queue_depth (\S+)$", re.MULTILINE)

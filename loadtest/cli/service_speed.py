@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image
 
 from export.engines.registry import open_session
 from loadtest.bench.spread import Spread
 from loadtest.cli.experiment import add_images, pictures_of, run_experiment
 from loadtest.cli.under_load import TIMEOUT_S, calls_in_turn, checked, throughput
+from loadtest.protocols.protocol import Call
 from loadtest.servers import Server
+from loadtest.speed.null_server import small_picture
 from loadtest.speed.pipeline import Pipeline
 from loadtest.traffic.arrivals import arrivals
-from loadtest.traffic.client import Call, Client, open_client
+from loadtest.traffic.client import Client, open_client
 from loadtest.traffic.loops import closed_loop, open_loop
 from model.cores import available_cores
-from model.synthetic.scene import draw_scene
 from service.settings import packaged_bundle
 
 LOAD = 0.7
@@ -88,9 +87,7 @@ async def alone(
 
 async def measure_null(args: argparse.Namespace) -> None:
     """Prints requests a second of a server without an engine."""
-    out = io.BytesIO()
-    Image.fromarray(draw_scene(1, (128, 160)).image).save(out, "JPEG", quality=90)
-    body = out.getvalue()
+    body = small_picture()
     padded = body[:2] + segments(10_000 - len(body)) + body[2:]
     with Server(module="loadtest.speed.null_server") as server:
         calls = calls_in_turn(server.detect_url, [padded])

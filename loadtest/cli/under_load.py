@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from loadtest.protocols.protocol import Call
 from loadtest.traffic.arrivals import arrivals
-from loadtest.traffic.client import Call, Client, open_client
+from loadtest.traffic.client import Client, open_client
 from loadtest.traffic.loops import Sender, closed_loop, open_loop
 from loadtest.traffic.sample import Outcome, Sample
 from model.errors import InputError

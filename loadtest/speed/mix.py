@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
-from loadtest.traffic.client import Call
+from loadtest.protocols.protocol import Call
 from model.synthetic.scene import draw_scene
 
 Kind = Literal["good", "bad", "leaving"]

@@ -6,14 +6,17 @@ python -m loadtest.speed.null_server --port 8000
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from export.engines.session import Detections
 from export.manifest import Manifest, Precision, read_bundle
+from model.synthetic.scene import draw_scene
 from service.app import create_app
 from service.cli.serve import welcome
 from service.server import bind, serve, url_of
@@ -48,6 +51,18 @@ class NullSession:
         return [NOTHING] * len(images)
 
 
+def null_session() -> NullSession:
+    """Of the bundled model, for pictures like `small_picture`."""
+    return NullSession(read_bundle(packaged_bundle()).manifest.model_copy(update=SMALL))
+
+
+def small_picture() -> bytes:
+    """A JPEG of 160x128 pixels."""
+    out = io.BytesIO()
+    Image.fromarray(draw_scene(1, (128, 160)).image).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
 def main() -> int:
     """Serves until a signal."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,8 +71,7 @@ def main() -> int:
     args = parser.parse_args()
     settings = read_settings({"port": args.port, "log_level": args.log_level})
     configure_logs(settings.log_level)
-    manifest = read_bundle(packaged_bundle()).manifest
-    session = NullSession(manifest.model_copy(update=SMALL))
+    session = null_session()
     with bind(settings.host, settings.port) as listener:
         line = welcome(url_of(listener), session.manifest, session.precision) + "\n"
 

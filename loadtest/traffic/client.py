@@ -15,9 +15,7 @@ import aiohttp
 
 from loadtest.protocols.protocol import Answer, Call, DetectorProtocol, Malformed
 from loadtest.traffic.sample import Outcome, Sample, outcome_of
-from loadtest.traffic.server_timing import stages_of, timing_of
-
-__all__ = ["Call", "Client", "Reply", "open_client", "stages_of"]
+from loadtest.traffic.server_timing import timing_of
 
 MOST_SAID = 300
 """Characters that are kept of what a server says of a refusal."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from loadtest.traffic.client import Call
+from loadtest.protocols.protocol import Call
 from loadtest.traffic.pacer import Pacer
 from loadtest.traffic.sample import Sample
 

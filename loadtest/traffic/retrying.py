@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from loadtest.traffic.client import Call
+from loadtest.protocols.protocol import Call
 from loadtest.traffic.loops import Sender
 from loadtest.traffic.sample import Outcome, Sample
 

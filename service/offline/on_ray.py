@@ -20,7 +20,6 @@ LOCAL = "local"
 OBJECT_STORE_BYTES = 128 << 20
 """Of Ray on this machine alone. Only numbers of parts go through the store."""
 
-
 BLOCK_BYTES = 1 << 20
 """More than what a worker says of a part."""
 

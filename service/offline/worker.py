@@ -86,6 +86,8 @@ class Worker:
             raise InputError(f"{rule.bundle}: a worker found another bundle there")
         # What Pillow has to say about odd metadata is of no use to whoever asked for boxes.
         warnings.filterwarnings("ignore", module="PIL")
+        # As the command line does; a worker on another machine has not come through there.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         finder = LocalFinder(
             rule.bundle,
             rule.query,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -81,11 +82,8 @@ def check(manifest: Manifest) -> None:
     if own.is_file():
         jsonschema.validate(manifest, json.loads(own.read_text()))
     else:
-        kubernetes = pytest.importorskip(
-            "kubernetes_validate", reason="kubernetes-validate is not installed"
-        )
         for version in VERSIONS:
-            assert kubernetes.validate(manifest, version, strict=True) == version
+            assert kubernetes_validate.validate(manifest, version, strict=True) == version
     spec = manifest.get("spec", {})
     template = spec.get("template", {}).get("spec")
     if template or manifest["kind"] == "Pod":

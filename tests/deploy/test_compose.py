@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import yaml
 
 from service.settings import PREFIX, Settings
 from tests.deploy.prometheus import ROOT
+from tests.deploy.tools import tool
 
 FILE = ROOT / "docker" / "compose.yaml"
 GPU_FILE = ROOT / "docker" / "compose.gpu.yaml"
@@ -47,12 +46,10 @@ def mounts(service: str) -> dict[str, tuple[str, bool]]:
 
 @pytest.mark.parametrize("file", [FILE, GPU_FILE], ids=lambda file: file.name)
 def test_the_file_is_as_the_compose_specification_says(file):
-    name = "check-jsonschema"
-    tool = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    if tool is None:
-        pytest.skip(f"{name} is not installed")
     done = subprocess.run(
-        [tool, "--builtin-schema", "vendor.compose-spec", str(file)], capture_output=True, text=True
+        [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import sysconfig
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from tests.deploy.tools import tool
 
 ROOT = Path(__file__).parents[2]
 SERVING = ("cpu", "gpu")
@@ -60,12 +60,6 @@ def variables(target: str) -> dict[str, str]:
     """The ENV of a target's own stage."""
     lines = [rest for word, rest in STAGES[target] if word == "ENV"]
     return dict(pair.split("=", 1) for line in lines for pair in line.split())
-
-
-def tool(name: str) -> str:
-    """A development tool of this environment, or of the machine."""
-    path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    return path or pytest.skip(f"{name} is not installed")
 
 
 def test_hadolint_has_nothing_to_say():

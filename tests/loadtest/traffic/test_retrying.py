@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.traffic.client import Call
+from loadtest.protocols.protocol import Call
 from loadtest.traffic.retrying import Retrying
 from loadtest.traffic.sample import Outcome, Sample
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.service.console.visits import RunningServer, Visit, running_server
 
@@ -33,11 +34,10 @@ def server() -> Iterator[RunningServer]:
 def browser() -> Iterator[Any]:
     # Not for the whole session: while it lasts its event loop runs in this thread, and no test
     # with a loop of its own could.
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     binary = next(filter(None, map(shutil.which, BROWSERS)), None)
     if binary is None:
         pytest.skip(f"needs a browser on the path: {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as engine:
+    with sync_playwright() as engine:
         # A container has no user namespaces for the browser's own sandbox.
         running = engine.chromium.launch(executable_path=binary, args=["--no-sandbox"])
         yield running

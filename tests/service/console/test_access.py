@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from tests.service.console.visits import CELL, NOTES, Visit
 
@@ -54,8 +55,7 @@ def test_everything_can_be_done_with_the_keyboard(server, look):
 
 def objections(visit: Visit) -> list[str]:
     """The rules of axe-core that a page breaks, with where."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
-    found = axe.Axe().run(visit.page).response["violations"]
+    found = Axe().run(visit.page).response["violations"]
     return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
 
 

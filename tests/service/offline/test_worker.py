@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,12 @@ def test_a_worker_that_can_not_work_says_why(rule, change, sentence):
     answer = Worker(replace(rule, **change))({"part": 0})
     assert sentence in answer["refused"]
     assert answer["images"] == 0
+
+
+def test_a_worker_runs_without_telemetry_of_onnx_runtime(rule, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    assert Worker(rule)({"part": 0}) == GOOD
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_work_in_threads_comes_in_order_and_not_too_far_ahead():

@@ -7,10 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("opentelemetry.sdk", reason="needs retinaserve[otel]")
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs retinaserve[otel]")
-
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
