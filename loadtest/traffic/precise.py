@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,16 +28,32 @@ class Precise:
     within: float
     look_at: float = LEAST
     """The number of requests that have ended, at the next look."""
+    reached: bool = False
+    """Whether it was, at the last look; requests that end after it may widen the interval again."""
 
     def __call__(self, ended: Sequence[Sample]) -> bool:
         if len(ended) < self.look_at:
             return False
         self.look_at = len(ended) * GROWTH
+        self.reached = self.reach(ended) <= self.within
+        return self.reached
+
+    def reach(self, samples: Sequence[Sample]) -> float:
+        """Half the interval's width over the value; infinite if only more requests could tell."""
         latencies = [
             sample.latency
-            for sample in sorted(ended, key=lambda sample: sample.intended)
+            for sample in sorted(samples, key=lambda sample: sample.intended)
             if sample.outcome is Outcome.OK
         ]
-        if not latencies:
-            return False
-        return quantile_interval(latencies, self.percent / 100).within <= self.within
+        return quantile_interval(latencies, self.percent / 100).within if latencies else math.inf
+
+    def shortfall(self, samples: Sequence[Sample], seconds: float) -> str | None:
+        """What a run that lasted so long was too short for, if it was."""
+        if self.reached or (reach := self.reach(samples)) <= self.within:
+            return None
+        width = f"reaches {100 * reach:,.1f} %" if math.isfinite(reach) else "has no upper end"
+        return (
+            f"after {seconds:g} s the 95 % interval of p{self.percent:g} {width}; "
+            f"{100 * self.within:g} % to either side were asked for, which takes more --seconds, "
+            "or fewer stalls"
+        )

@@ -119,7 +119,11 @@ async def _load(wish: Wish, runner: Runner, found: _Found) -> None:
         found.facts["rate"] = (
             f"{SHARE:.0%} of the {capacity:.1f} answers a second that {wish.callers} callers got"
         )
-    found.trials.append(await runner.run(load, wish.scale, wish.precise))
+    trial = await runner.run(load, wish.scale, wish.precise)
+    found.trials.append(trial)
+    if wish.precise and not runner.stopped:
+        shortfall = wish.precise.shortfall(trial.samples, load.seconds)
+        found.warnings += [shortfall] if shortfall else []
 
 
 async def _scales(

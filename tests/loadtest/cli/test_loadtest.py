@@ -55,6 +55,13 @@ def test_failures_miss_the_target_however_fast_they_come() -> None:
         assert loadtest(url, *QUICK, *load) == 1
 
 
+def test_a_precision_that_was_not_reached_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with http_server() as url:
+        load = ["--rate", "50", "--process", "constant", "--seconds", "1", "--precision", "p99=10"]
+        assert loadtest(url, *QUICK, *load) == 0
+    assert "after 1 s the 95 % interval of p99 has no upper end; 10 %" in capsys.readouterr().out
+
+
 def test_load_is_chosen_by_the_capacity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loadtest.traffic.study.CAPACITY_S", 0.3)
     study_file = tmp_path / "study.json"

@@ -33,3 +33,24 @@ def test_order_of_ending_does_not_matter() -> None:
 
 def test_run_without_answers_goes_on() -> None:
     assert not Precise(50.0, 0.5)([Sample(0, 0, 1, Outcome.REFUSED)] * LEAST)
+
+
+def test_run_that_was_too_short_says_by_how_much() -> None:
+    # Latencies of 1 to 1,000 ms in no order: the median is 500 ms, its share of 0.5 is known to
+    # 2.262 * sqrt(0.25 / 1000) = 0.0358, which is from 465 to 536 ms.
+    mixed = [Sample(n, n, n + (n * 387 % 1000 + 1) / 1e3, Outcome.OK) for n in range(1000)]
+    assert Precise(50.0, 0.025).shortfall(mixed, 60.0) == (
+        "after 60 s the 95 % interval of p50 reaches 7.1 %; 2.5 % to either side were asked for, "
+        "which takes more --seconds, or fewer stalls"
+    )
+    assert Precise(99.0, 0.1).shortfall(ended(150), 7.5) == (
+        "after 7.5 s the 95 % interval of p99 has no upper end; 10 % to either side were asked "
+        "for, which takes more --seconds, or fewer stalls"
+    )
+
+
+def test_run_that_was_long_enough_says_nothing() -> None:
+    assert Precise(50.0, 0.02).shortfall(ended(2000), 60.0) is None
+    precise = Precise(99.0, 0.1)
+    assert precise(ended(2000))
+    assert precise.shortfall(ended(150), 7.5) is None
