@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,8 @@ from model.synthetic.dataset import write_scenes
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 """Real data beside the repository, where there is some; nothing of it is in the repository."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +101,20 @@ def tiny_bundle(
     out = tmp_path_factory.mktemp("bundle") / "tiny"
     export_bundle(checkpoint, source_facts(tiny_checkpoint, checkpoint), out, rule, lambda _: None)
     return read_bundle(out)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, by Playwright; skips the test where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    # Not for the whole session: while it lasts its event loop runs in this thread, and no test
+    # with a loop of its own could.
+    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if binary is None:
+        pytest.skip(f"needs a browser on the path: {', '.join(BROWSERS)}")
+    with sync_playwright() as engine:
+        # A container has no user namespaces for the browser's own sandbox.
+        running = engine.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -30,11 +30,11 @@ LEAST_REQUESTS = 100
 LEAST_SHARE = 0.02
 """Of the capacity: below it the search gives up."""
 
-CONFIRMATIONS = 4
-"""Longer runs at the rate that was found; each that fails takes it down by PRECISION."""
-
 CONFIRMED_BY = 2.0
-"""How much longer than a step."""
+"""How much longer than a step the runs are that confirm a rate."""
+
+MOST_DOWN = 0.5
+"""From one rate that was not confirmed to the next: PRECISION at first, twice as far each time."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Search:
         capacity = await self._capacity()
         best = 0.0
         if capacity > 0:
-            best = await self._confirmed(await self._bisected(capacity))
+            best = await self._bisected(capacity)
+            best = await self._confirmed(best, LEAST_SHARE * capacity)
         return Found(self._interval(best), capacity, self._trials)
 
     async def _capacity(self) -> float:
@@ -103,7 +104,7 @@ class Search:
     async def _bisected(self, capacity: float) -> float:
         """A rate that met the target, next to one that did not; 0 if none does."""
         low, high, tried = 0.0, capacity, False
-        while not self._run.stopped and high - low > PRECISION * high:
+        while self._apart(low, high):
             if high < LEAST_SHARE * capacity:
                 return 0.0
             rate = (low + high) / 2
@@ -116,16 +117,27 @@ class Search:
                 high *= 2
         return low
 
-    async def _confirmed(self, rate: float) -> float:
-        """The rate, or one a little below, at which a longer run met the target too."""
-        for _ in range(CONFIRMATIONS):
-            if not rate or self._run.stopped:
-                break
-            if await self._meets(rate, CONFIRMED_BY * self._load.seconds):
-                return rate
-            rate *= 1 - PRECISION
-        met = [step.rate for step in self._steps if step.met and step.rate <= rate]
-        return max(met, default=0.0)
+    async def _confirmed(self, rate: float, least: float) -> float:
+        """The rate, or the highest below it, at which a longer run met the target too."""
+        seconds = CONFIRMED_BY * self._load.seconds
+        low, high, down = 0.0, rate, PRECISION
+        while rate >= least and self._apart(low, high):
+            if await self._meets(rate, seconds):
+                low = rate
+            else:
+                high = rate
+            if low:
+                rate = (low + high) / 2
+            else:
+                rate, down = high * (1 - down), min(2 * down, MOST_DOWN)
+        if not low and self._run.stopped:
+            met = [step.rate for step in self._steps if step.met and step.rate <= rate]
+            return max(met, default=0.0)
+        return low
+
+    def _apart(self, low: float, high: float) -> bool:
+        """Whether there is something to look for between two rates."""
+        return not self._run.stopped and low < high * (1 - PRECISION)
 
     async def _meets(self, rate: float, seconds: float) -> bool:
         seconds = max(seconds, LEAST_REQUESTS / rate)

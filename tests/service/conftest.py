@@ -1,10 +1,11 @@
-"""A server in this process, without sockets."""
+"""A server in this process, without sockets; a bundle whose detections are known."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,12 +14,19 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.settings import Settings
+from tests.service.bundles import write_known_bundle
 from tests.service.fakes import FakeSession
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def known_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `write_known_bundle`."""
+    return write_known_bundle(tmp_path_factory.mktemp("known_bundle"))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 
 from loadtest.report.page import write_page
 from tests.loadtest.report.studies import EVERY_KIND
-from tests.service.console.conftest import browser  # noqa: F401 - a fixture
 from tests.service.console.test_access import objections
 from tests.service.console.visits import Visit
 
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def look(browser: Any, tmp_path: Path) -> Any:  # noqa: F811
+def look(browser: Any, tmp_path: Path) -> Any:
     """`look(kind, **options of a browser context)`: the page of a study, loaded."""
     contexts = []
 

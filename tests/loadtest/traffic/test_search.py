@@ -84,6 +84,22 @@ def test_rate_that_is_told_has_met_the_target_in_a_longer_run() -> None:
     assert sum(late) <= LATE * len(late)
 
 
+def test_server_that_slows_down_meanwhile_is_told_by_its_longer_runs() -> None:
+    class Tiring(Simulated):
+        async def run(
+            self, load: Load, scale: int | None = None, enough: Enough | None = None
+        ) -> Trial:
+            if load.seconds > 200.0:
+                self._service_s = 0.03
+            return await super().run(load, scale, enough)
+
+    result = found(Tiring(0.02), 100.0)
+    assert highest(0.03, 0.1) == pytest.approx(12.38, abs=0.01)
+    assert result.qps.value == pytest.approx(highest(0.03, 0.1), rel=0.1)
+    met = [trial for trial in result.trials if trial.load.rate == result.qps.value]
+    assert [trial.load.seconds for trial in met] == [400.0]
+
+
 def test_steps_have_arrivals_of_their_own() -> None:
     run = Simulated(0.02)
     found(run, 100.0)

@@ -1,18 +1,14 @@
-"""A server in a thread and a headless Chromium to look at it; skips where there is no browser."""
+"""A server in a thread, and looks at it with the browser."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.service.console.visits import RunningServer, Visit, running_server
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 Serve = Callable[..., AbstractContextManager[RunningServer]]
 
@@ -28,20 +24,6 @@ def server() -> Iterator[RunningServer]:
     """A server that finds THREE in every picture."""
     with running_server() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    # Not for the whole session: while it lasts its event loop runs in this thread, and no test
-    # with a loop of its own could.
-    binary = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if binary is None:
-        pytest.skip(f"needs a browser on the path: {', '.join(BROWSERS)}")
-    with sync_playwright() as engine:
-        # A container has no user namespaces for the browser's own sandbox.
-        running = engine.chromium.launch(executable_path=binary, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 Look = Callable[..., Visit]
