@@ -21,6 +21,11 @@ def coco_labels(source: CocoSource, findings: Findings) -> Labels:
     coco = _load(source.annotations)
     builder = LabelsBuilder(findings.where, source)
     place_of = _pictures(coco, builder, findings)
+    if coco["images"] and not builder.pictures:
+        raise InputError(
+            f"{source.annotations}: none of its {len(coco['images'])} images is an object with a "
+            "file_name"
+        )
     names = _categories(coco, findings)
     ids: Counter[str] = Counter()
     for number, entry in enumerate(_section(coco, "annotations", findings)):
