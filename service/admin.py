@@ -48,7 +48,9 @@ def create_admin_app(runtime: Runtime, reloader: Reloader) -> Starlette:
 
     app = Starlette(routes=[Route("/admin/reload", reload_route, methods=["POST"])])
     app.add_middleware(RequestLayer, runtime=runtime)
-    answer_problems(app)
+    answer_problems(
+        app, instead="here is POST /admin/reload alone; health and metrics are on the main port"
+    )
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -62,10 +63,13 @@ def create_app(
     return app
 
 
-def answer_problems(app: Starlette) -> None:
-    """Has an application answer what goes wrong as RFC 9457 says."""
+def answer_problems(app: Starlette, instead: str = "see /docs") -> None:
+    """Has an application answer what goes wrong as RFC 9457 says.
+
+    `instead`: what to tell who asks for a path that is not there.
+    """
     app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(HTTPException, partial(_answer_http_exception, instead=instead))
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
@@ -73,13 +77,13 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     return problem_response(error, context_of(request.scope))
 
 
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
+async def _answer_http_exception(request: Request, error: Exception, *, instead: str) -> Response:
     """Starlette's own 404 and 405."""
     assert isinstance(error, HTTPException)
     problem: Problem
     match error.status_code:
         case 404:
-            problem = NotFound("there is nothing at this path; see /docs")
+            problem = NotFound(f"there is nothing at this path; {instead}")
         case 405:
             problem = MethodNotAllowed(request.method, (error.headers or {}).get("Allow", ""))
         case status if status < 500:

@@ -204,11 +204,15 @@ async def test_the_admin_port_answers_nothing_else():
     async with admin_of(Settings(max_batch_size=1), FakeSession(), unopened) as (admin, client):
         statuses = [
             (await admin.get("/admin/reload")).status_code,
-            (await admin.get("/metrics")).status_code,
+            (nothing := await admin.get("/metrics")).status_code,
             (await admin.post("/v1/detect", content=PNG)).status_code,
             (await client.post("/admin/reload", json={"bundle": "a"})).status_code,
         ]
     assert statuses == [405, 404, 404, 404]
+    assert nothing.json()["detail"] == (
+        "there is nothing at this path; here is POST /admin/reload alone; "
+        "health and metrics are on the main port"
+    )
 
 
 async def test_the_admin_port_is_bound_as_the_settings_say_and_closed_at_the_end():
