@@ -134,12 +134,13 @@ class Dispatcher:
             raise self._refusal()
         if self.waiting >= self._queue_limit:
             raise QueueFull(self._queue_limit, self.retry_after_s)
-        self._check_deadline(key, deadline, self.forecast.trusted_decoding(self._clock()))
+        decoding = self.forecast.trusted_decoding(len(self._decoding), self._clock())
+        self._check_deadline(key, deadline, decoding)
 
     def admit(self, key: Key, deadline: float | None) -> Place:
         """A place for an image that is about to be decoded; see `check`."""
         self.check(key, deadline)
-        place = Place(key, deadline, self._clock())
+        place = Place(key, deadline, self._clock(), len(self._decoding))
         self._decoding[place] = None
         return place
 
@@ -153,7 +154,7 @@ class Dispatcher:
         if self._ended and self._refusal is not None:
             raise self._refusal()
         now = self._clock()
-        self.forecast.decoded(now - place.admitted_at, now)
+        self.forecast.decoded(now - place.admitted_at, place.ahead, now)
         self._last_used[entry.key.canvas] = now
         self._check_deadline(entry.key, entry.deadline, decoding=None)
         self._schedule.add(entry)

@@ -2,7 +2,8 @@
 
 A figure that nobody has confirmed for a while must not refuse anybody: if it is too high, what it
 refuses would never run and never correct it. So it counts as nothing for the image that would
-measure it anew (`trusted`), and that measurement replaces it.
+measure it anew (`trusted`), and that measurement replaces it; none counts for more than `OUTLIER`
+times what was known.
 """
 
 from __future__ import annotations
@@ -70,10 +71,12 @@ class Figure:
 
     def measure(self, seconds: float, now: float) -> None:
         """Takes a measurement into account."""
+        if self.span.mean:
+            seconds = min(seconds, OUTLIER * self.span.mean)
         if self.is_stale(now):
             self.guess(seconds)
         else:
-            off = min(seconds, OUTLIER * self.span.mean) - self.span.mean
+            off = seconds - self.span.mean
             self.span = Span(
                 self.span.mean + NEWEST * off,
                 (1 - NEWEST) * (self.span.variance + NEWEST * off * off),
@@ -102,9 +105,9 @@ class Forecast:
         """Takes a run into account."""
         self._runs.setdefault((canvas, size), Figure()).measure(seconds, now)
 
-    def decoded(self, seconds: float, now: float) -> None:
-        """Takes a decoding into account, the wait for a thread included."""
-        self._decoding.measure(seconds, now)
+    def decoded(self, seconds: float, ahead: int, now: float) -> None:
+        """Takes a decoding into account, the wait for those that were ahead of it included."""
+        self._decoding.measure(seconds / (ahead + 1), now)
 
     def run(self, canvas: Canvas, size: int, now: float) -> Span:
         """A run to come; nothing where nothing like it has been measured.
@@ -128,9 +131,12 @@ class Forecast:
             return figure.span
         return self.trusted_run(canvas, 1, now) if size > 1 else Span()
 
-    def trusted_decoding(self, now: float) -> Span:
-        """A decoding to come, as far as it may refuse the very image that would measure it."""
-        return Span() if self._decoding.is_stale(now) else self._decoding.span
+    def trusted_decoding(self, ahead: int, now: float) -> Span:
+        """A decoding to come, as far as it may refuse the very image that would measure it.
+
+        It waits for those ahead: what a burst waited says nothing of an image that comes after it.
+        """
+        return Span() if self._decoding.is_stale(now) else self._decoding.span.times(ahead + 1)
 
 
 def total(spans: Iterable[Span]) -> Span:

@@ -74,6 +74,8 @@ class Place:
     """What it is expected to be queued under: its canvas is known when it is decoded."""
     deadline: float | None
     admitted_at: float
+    ahead: int
+    """Images that were being decoded by then."""
 
 
 @dataclass(eq=False)

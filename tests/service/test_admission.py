@@ -19,9 +19,11 @@ CANVAS = Canvas(128, 160)
 
 
 def take(batcher: Batcher, seconds: float) -> None:
-    """Has the last runs of one and of two images have taken so long."""
+    """Has runs of one and of two images taken so long for a while."""
     for size in (1, 2):
-        batcher.forecast.ran(CANVAS, size, seconds, time.monotonic())
+        batcher.forecast.warmed(CANVAS, size, seconds)
+        for _ in range(100):
+            batcher.forecast.ran(CANVAS, size, seconds, time.monotonic())
 
 
 @pytest.fixture
@@ -86,8 +88,7 @@ async def test_what_can_no_longer_be_in_time_never_reaches_the_engine(serving, b
         second = asyncio.ensure_future(client.post("/v1/detect?timeout_ms=30000", content=PNG))
         while batcher_of.batcher.queued < 1:  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.001)
-        for _ in range(30):
-            take(batcher_of.batcher, 60.0)
+        take(batcher_of.batcher, 60.0)
         engine.release_all()
         answers = await asyncio.gather(first, second)
     assert [answer.status_code for answer in answers] == [200, 503]
@@ -99,8 +100,7 @@ async def test_the_images_of_one_request_are_refused_one_by_one(serving, batcher
     engine = HeldEngine()
     engine.hold = False
     async with serving(engine=engine, app_of=batcher_of, max_batch_size=1) as client:
-        for _ in range(100):
-            take(batcher_of.batcher, 2.0)
+        take(batcher_of.batcher, 2.0)
         files = [("a", ("a.png", PNG)), ("b", ("b.png", PNG)), ("c", ("c.png", PNG))]
         answer = await client.post("/v1/detect?timeout_ms=5000", files=files)
     results = answer.json()["results"]

@@ -107,10 +107,20 @@ def test_decoding_counts_where_the_engine_is_free_before():
     desk = Desk()
     steady(desk, 1.0)
     for _ in range(100):
-        desk.dispatcher.forecast.decoded(0.5, desk.clock())
+        desk.dispatcher.forecast.decoded(0.5, 0, desk.clock())
     desk.dispatcher.check(key(), desk.clock() + 1.51)
     with pytest.raises(TooLate):
         desk.dispatcher.check(key(), desk.clock() + 1.49)
+
+
+def test_what_a_burst_waited_to_be_decoded_refuses_nobody_after_it():
+    desk = Desk(queue_limit=100)
+    for place in [desk.dispatcher.admit(key(), None) for _ in range(100)]:
+        desk.clock.now += 0.01  # the last one waits for a second
+        desk.dispatcher.add(desk.entry(place), place)
+    while desk.dispatcher.queued:
+        desk.run(0.0)
+    desk.dispatcher.check(key(), desk.clock() + 0.1)
 
 
 def test_a_refusal_says_when_the_same_request_would_have_been_taken():

@@ -53,6 +53,14 @@ def test_a_stale_figure_is_replaced_by_the_next_measurement():
     assert figure.span.mean == 0.1
 
 
+def test_a_hiccup_after_a_rest_counts_for_four_times_what_was_known():
+    figure = Figure()
+    figure.measure(0.1, now=0.0)
+    figure.measure(9.0, now=51.0)
+    assert figure.span.mean == 0.4
+    assert figure.is_stale(now=56.0)  # and not for 90 s
+
+
 def test_what_the_warm_up_measured_is_expected_but_refuses_nobody():
     forecast = Forecast()
     forecast.warmed(SMALL, 1, 3.0)
@@ -81,6 +89,13 @@ def test_a_batch_that_was_never_measured_takes_as_long_as_its_images():
 
 def test_decoding_is_forgotten_when_stale():
     forecast = Forecast()
-    forecast.decoded(0.5, now=0.0)
-    assert forecast.trusted_decoding(now=4.0).mean == 0.5
-    assert forecast.trusted_decoding(now=6.0) == Span()
+    forecast.decoded(0.5, ahead=0, now=0.0)
+    assert forecast.trusted_decoding(ahead=0, now=4.0).mean == 0.5
+    assert forecast.trusted_decoding(ahead=0, now=6.0) == Span()
+
+
+def test_decoding_takes_as_long_as_there_are_images_ahead():
+    forecast = Forecast()
+    forecast.decoded(2.0, ahead=3, now=0.0)
+    assert forecast.trusted_decoding(ahead=0, now=0.0).mean == 0.5
+    assert forecast.trusted_decoding(ahead=7, now=0.0).mean == 4.0
