@@ -55,7 +55,16 @@ class ServedModel:
         self.engine = WatchedEngine(engine, settings.engine_timeout_s, clock, on_fault)
         most = min(settings.max_batch_size, session.max_batch or settings.max_batch_size)
         limits = Limits(most, settings.max_batch_pixels)
-        self.batcher = Batcher(self.engine, limits, settings.queue_limit, self._observe, clock)
+        self.batcher = Batcher(
+            self.engine,
+            limits,
+            settings.queue_limit,
+            self._observe,
+            clock,
+            settings.decode_threads,
+        )
+        self.device_lost = False
+        """Whether the warm-up ended with a DeviceFault."""
         self.warmed = asyncio.Event()
         """Set when the warm-up is over, well or not."""
         self._clock = clock
@@ -97,8 +106,9 @@ class ServedModel:
                 await warm(self.engine, self.manifest, shape)
                 self._seen.add(shape)
                 self.batcher.forecast.warmed(*shape, self._clock() - shape_began)
-        except Exception:
+        except Exception as error:
             logger.exception("the engine failed while warming up")
+            self.device_lost = isinstance(error, DeviceFault)
             self.fail()
             return
         finally:
@@ -113,6 +123,11 @@ class ServedModel:
         trim_heap()
         if self._phase == "warming":  # not where `fail` was called meanwhile
             self._phase = "ready"
+
+    async def try_out(self) -> None:
+        """Runs the smallest shape once more; raises what the engine raises."""
+        smallest = min(self._shapes, key=lambda shape: shape[0].height * shape[0].width * shape[1])
+        await warm(self.engine, self.manifest, smallest)
 
     async def stop(self) -> None:
         """Finishes what was admitted, then lets go of the engine."""

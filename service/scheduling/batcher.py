@@ -35,11 +35,12 @@ class Batcher:
         queue_limit: int,
         report: Callable[[BatchReport], None] = lambda _: None,
         clock: Clock = time.monotonic,
+        decode_threads: int = 1,
     ) -> None:
         self.limits = limits
         self._engine = engine
         self._clock = clock
-        self._dispatcher = Dispatcher(limits, queue_limit, clock, report)
+        self._dispatcher = Dispatcher(limits, queue_limit, clock, report, decode_threads)
         self._wake = asyncio.Event()
 
     @property

@@ -65,8 +65,9 @@ class Dispatcher:
         queue_limit: int,
         clock: Clock,
         report: Callable[[BatchReport], None] = lambda _: None,
+        decode_threads: int = 1,
     ) -> None:
-        self.forecast = Forecast()
+        self.forecast = Forecast(decode_threads)
         self.budget = Budget(limits)
         self._queue_limit = queue_limit
         self._clock = clock

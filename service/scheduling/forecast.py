@@ -2,8 +2,8 @@
 
 A figure that nobody has confirmed for a while must not refuse anybody: if it is too high, what it
 refuses would never run and never correct it. So it counts as nothing for the image that would
-measure it anew (`trusted`), and that measurement replaces it; none counts for more than `OUTLIER`
-times what was known.
+measure it anew (`trusted`), and that measurement replaces it. A longer one does not, it may be a
+hiccup: it counts like any other.
 """
 
 from __future__ import annotations
@@ -66,17 +66,15 @@ class Figure:
         self._measured_at: float | None = None
 
     def guess(self, seconds: float) -> None:
-        """Takes a time to start from, which the first measurement replaces."""
+        """Takes a time to start from, which a shorter first measurement replaces."""
         self.span = Span(seconds, (seconds * FIRST_DEVIATION) ** 2)
 
     def measure(self, seconds: float, now: float) -> None:
         """Takes a measurement into account."""
-        if self.span.mean:
-            seconds = min(seconds, OUTLIER * self.span.mean)
-        if self.is_stale(now):
+        if not self.span.mean or (self.is_stale(now) and seconds < self.span.mean):
             self.guess(seconds)
         else:
-            off = seconds - self.span.mean
+            off = min(seconds, OUTLIER * self.span.mean) - self.span.mean
             self.span = Span(
                 self.span.mean + NEWEST * off,
                 (1 - NEWEST) * (self.span.variance + NEWEST * off * off),
@@ -91,9 +89,10 @@ class Figure:
 
 
 class Forecast:
-    """Times of runs by canvas and number of images, and of decoding."""
+    """Times of runs by canvas and number of images, and of decoding in so many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, decode_threads: int = 1) -> None:
+        self._decode_threads = decode_threads
         self._runs: dict[tuple[Canvas, int], Figure] = {}
         self._decoding = Figure()
 
@@ -107,7 +106,7 @@ class Forecast:
 
     def decoded(self, seconds: float, ahead: int, now: float) -> None:
         """Takes a decoding into account, the wait for those that were ahead of it included."""
-        self._decoding.measure(seconds / (ahead + 1), now)
+        self._decoding.measure(seconds / self._turn(ahead), now)
 
     def run(self, canvas: Canvas, size: int, now: float) -> Span:
         """A run to come; nothing where nothing like it has been measured.
@@ -136,7 +135,13 @@ class Forecast:
 
         It waits for those ahead: what a burst waited says nothing of an image that comes after it.
         """
-        return Span() if self._decoding.is_stale(now) else self._decoding.span.times(ahead + 1)
+        if self._decoding.is_stale(now):
+            return Span()
+        return self._decoding.span.times(self._turn(ahead))
+
+    def _turn(self, ahead: int) -> int:
+        """In which round of the threads an image is decoded with so many ahead of it, from 1."""
+        return ahead // self._decode_threads + 1
 
 
 def total(spans: Iterable[Span]) -> Span:

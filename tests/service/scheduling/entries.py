@@ -56,11 +56,21 @@ def key(canvas: Canvas = SMALL) -> Key:
 class Desk:
     """A dispatcher on a virtual clock."""
 
-    def __init__(self, batch_size: int = 4, queue_limit: int = 64, limits: Limits | None = None):
+    def __init__(
+        self,
+        batch_size: int = 4,
+        queue_limit: int = 64,
+        limits: Limits | None = None,
+        decode_threads: int = 1,
+    ) -> None:
         self.clock = Clock()
         self.reports = []
         self.dispatcher = Dispatcher(
-            limits or Limits(batch_size, 10**9), queue_limit, self.clock, self.reports.append
+            limits or Limits(batch_size, 10**9),
+            queue_limit,
+            self.clock,
+            self.reports.append,
+            decode_threads,
         )
 
     def entry(self, place: Place, canvas: Canvas | None = None) -> Entry:

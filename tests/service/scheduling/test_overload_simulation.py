@@ -33,8 +33,16 @@ class Result:
 class World:
     """A server and its callers; things happen in the order of a virtual clock."""
 
-    def __init__(self, run_s: RunTime, batch_size: int, noise: float, decode_s: float) -> None:
-        self.desk = Desk(batch_size, queue_limit=256)
+    def __init__(
+        self,
+        run_s: RunTime,
+        batch_size: int,
+        noise: float,
+        decode_s: float,
+        decode_threads: int = 16,
+    ) -> None:
+        self.desk = Desk(batch_size, queue_limit=256, decode_threads=decode_threads)
+        self.threads_free_at = [0.0] * decode_threads
         self.dispatcher = self.desk.dispatcher
         self.run_s, self.noise, self.decode_s = run_s, noise, decode_s
         self.random = np.random.default_rng(7)
@@ -73,7 +81,9 @@ class World:
                 return
             self.at(came + within, partial(self._deadline, entry))
 
-        self.at(came + self.decode_s, decoded)
+        done = max(came, heapq.heappop(self.threads_free_at)) + self.decode_s
+        heapq.heappush(self.threads_free_at, done)
+        self.at(done, decoded)
 
     def _ran(self, size: int) -> None:
         self.dispatcher.succeeded(["found"] * size)
@@ -128,3 +138,24 @@ def test_twice_the_capacity_is_answered_in_time_or_refused(
     assert in_time >= 0.95 * capacity * (times[-1] - 100.0)
     assert result.refused_later <= 0.05 * result.refused_at_once
     assert result.late <= 0.01 * (len(result.answered) + result.late)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_decoding_is_expected_to_take_what_its_threads_take(threads):
+    world = World(gpu, 16, 0.0, decode_s=0.1, decode_threads=threads)
+    alone = [world.desk.clock.now + number for number in range(50)]
+    for time in alone:
+        world.at(time, partial(world.arrive, SMALL, 5.0))
+    last = alone[-1] + 0.5
+    rounds = 32 / threads
+    for _ in range(32):
+        world.at(last, partial(world.arrive, SMALL, 0.1 * rounds * 1.1 + 0.1))
+    result = world.play()
+    assert (len(result.answered), result.late) == (82, 0)
+    # Half of a burst is in time where there is time for half of it.
+    world.at(last + 100.0, partial(world.arrive, SMALL, 5.0))
+    for _ in range(32):
+        world.at(last + 100.5, partial(world.arrive, SMALL, 0.1 * rounds / 2 + 0.05))
+    result = world.play()
+    assert 82 + 1 + 12 <= len(result.answered) <= 82 + 1 + 16
+    assert result.late == 0
