@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from loadtest.cli.soak import Log, Memory, counters_of, slope_mb_per_hour, verdict
+from loadtest.cli.soak import Log, Memory, counters_of, main, slope_mb_per_hour, verdict
 
 SCRAPE = """\
 # TYPE retinaserve_requests_received_total counter
@@ -57,3 +57,10 @@ def test_verdict_names_what_is_wrong(
     log: Log, counters: dict[str, float], slope: float, wrong: list[str]
 ) -> None:
     assert verdict(log, COUNTERS | counters, slope, error=1.0, most=20.0) == wrong
+
+
+@pytest.mark.slow
+def test_a_short_soak_answers_every_good_request(capsys: pytest.CaptureFixture[str]) -> None:
+    # Memory still grows to what the shapes need: its slope is for longer runs.
+    assert main(["--minutes", "0.4", "--most-mb-per-hour", "1e9"]) == 0
+    assert "all good requests answered, all counters add up" in capsys.readouterr().out
