@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,6 +12,7 @@ from loadtest.protocols.protocol import Detection, DetectorProtocol
 from loadtest.traffic.client import Client, Reply, open_client
 from loadtest.traffic.inputs import picture_of
 from loadtest.traffic.loops import gathered
+from loadtest.traffic.sample import Outcome
 from loadtest.traffic.trial import Blind, Load, Watch
 from model.data.records import DataSet, Record
 from model.errors import InputError
@@ -20,6 +22,9 @@ SENDERS = 4
 """Pictures on their way at a time: enough for a server to batch, few for its queue."""
 
 PATIENCE_S = 120.0
+
+TRIES, PAUSE_S = 5, 1.0
+"""For a picture that is refused or whose connection fails: others may load the server as well."""
 
 AP = tuple[float | None, float | None]
 """AP and AP50, from 0 to 1."""
@@ -35,7 +40,7 @@ async def measured_ap(
     """The AP of what a server answers for the pictures of a labelled set; none once `stopped`.
 
     It is measured apart from any load: there some pictures are asked about often, and others are
-    refused. InputError if one is not answered, or no label is ever found.
+    refused. InputError if one is not answered in several tries, or no label is ever found.
     """
     watch = watch or Blind()
     found: dict[int, Sequence[Detection]] = {}
@@ -79,6 +84,11 @@ async def _answer(
 ) -> Reply:
     call = protocol.call(number, picture_of(record), scale)
     reply = await client.ask(call, client.now())
+    for _ in range(TRIES - 1):
+        if reply.sample.outcome not in (Outcome.REFUSED, Outcome.CONNECTION):
+            break
+        await asyncio.sleep(PAUSE_S)
+        reply = await client.ask(call, client.now())
     if reply.answer is None:
         said = f", {reply.said}" if reply.said else ""
         raise InputError(

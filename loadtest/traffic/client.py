@@ -96,7 +96,12 @@ async def open_client(
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, auto_decompress=False, trust_env=False
+        connector=connector,
+        timeout=timeout,
+        # Unpacking would be work of the client's within the run.
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
     ) as session:
         yield Client(session, protocol)
         # Its connections are closed in callbacks, which the loop has to get to.

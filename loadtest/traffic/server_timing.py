@@ -6,26 +6,35 @@ shared the engine's run: `queue;dur=0.2, inference;dur=41;desc="batch of 3"`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
+from multidict import MultiMapping
+
 HEADER = "Server-Timing"
 BATCH = re.compile(r'\binference\b[^,]*;\s*desc="batch of (\d+)"')
+VALUE = r'\s*=\s*("(?:\\.|[^"\\])*"|[^;,"]*)'
+METRIC = re.compile(rf"([^\s;,\"]+)((?:\s*;\s*[\w-]+(?:{VALUE})?)*)")
+PARAMETER = re.compile(rf";\s*([\w-]+){VALUE}")
 
 
 def stages_of(header: str) -> dict[str, float]:
     """Milliseconds by name; what is not of the form `decode;dur=3.1` is passed over."""
     stages = {}
-    for part in header.split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key == "dur":
-                try:
-                    stages[name] = float(value)
-                except ValueError:
-                    continue
+    for metric in METRIC.finditer(header):
+        for name, value in PARAMETER.findall(metric[2]):
+            if name == "dur" and (milliseconds := _duration(value)) is not None:
+                stages[metric[1]] = milliseconds
     return stages
+
+
+def _duration(text: str) -> float | None:
+    try:
+        milliseconds = float(text.strip('"'))
+    except ValueError:
+        return None
+    return milliseconds if 0.0 <= milliseconds < math.inf else None
 
 
 def batch_of(header: str) -> int | None:
@@ -35,6 +44,9 @@ def batch_of(header: str) -> int | None:
 
 
 def timing_of(headers: Mapping[str, str]) -> tuple[dict[str, float], int | None]:
-    """Both, of an answer's headers."""
-    header = headers.get(HEADER, "")
+    """Both, of an answer's headers; there may be several of this name."""
+    if isinstance(headers, MultiMapping):
+        header = ", ".join(headers.getall(HEADER, []))
+    else:
+        header = headers.get(HEADER, "")
     return stages_of(header), batch_of(header)

@@ -22,6 +22,7 @@ from loadtest.traffic.summary import all_ms, percentiles_of, summary_of
 from loadtest.traffic.sweeps import sweep_rates, sweep_scales
 from loadtest.traffic.trial import Study, Trial, Watch
 from loadtest.traffic.wish import Wish
+from model.errors import InputError
 
 SHARE = 0.7
 """Of a server's capacity, if nobody says how much load there is to be: a busy server's."""
@@ -138,7 +139,12 @@ async def _scales(
 
     async def accuracy(scale: int) -> AP:
         assert data is not None
-        return await measured_ap(protocol, data, scale, watch, lambda: runner.stopped)
+        try:
+            return await measured_ap(protocol, data, scale, watch, lambda: runner.stopped)
+        except InputError as error:
+            # What has been timed is worth a report without it.
+            found.warnings.append(f"no AP at scale {scale}: {error}")
+            return None, None
 
     found.trials += await sweep_scales(
         runner, wish.scales, wish.load, wish.callers, accuracy if data else None

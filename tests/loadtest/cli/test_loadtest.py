@@ -188,3 +188,18 @@ def test_our_own_server_is_measured_with_its_stages(tmp_path: Path) -> None:
     study = read_study(study_file)
     assert study.facts["model"].startswith("cells")
     assert {"decode", "queue", "inference", "postprocess"} <= set(study.trials[0].samples[0].stages)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_scales_without_an_ap_keeps_what_it_has_timed(
+    drawn: Path, tmp_path: Path
+) -> None:
+    study_file = tmp_path / "study.json"
+    labelled = ["--images", str(drawn / "images"), "--data", str(drawn / "annotations.json")]
+    with Server(module="loadtest.speed.null_server") as server:
+        sweep = ["--sweep-scale", "128", "--seconds", "1", *labelled, "--json", str(study_file)]
+        assert loadtest(server.url, "--quiet", *sweep) == 0
+    study = read_study(study_file)
+    assert [trial.load.callers for trial in study.trials] == [1, 8]
+    assert all(trial.samples and trial.ap is None for trial in study.trials)
+    assert study.warnings[0].startswith("no AP at scale 128: the server finds nothing in the pictu")

@@ -21,6 +21,7 @@ from model.errors import InputError
 from model.evaluation.assessment import in_classes_of
 from model.evaluation.coco_metrics import coco_metrics
 from tests.loadtest.answering import OK, server, with_body
+from tests.loadtest.http_server import http_server
 from tests.service.fakes import picture
 from tests.service.sockets import listening
 
@@ -112,11 +113,33 @@ async def test_scale_and_protocol_are_those_asked_for(data: DataSet) -> None:
         assert serving.count('retinaserve_scale_total{scale="64"}') == 2
 
 
-async def test_a_picture_without_an_answer_is_named(data: DataSet) -> None:
+async def test_a_picture_without_an_answer_is_named(
+    data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtest.traffic.accuracy.PAUSE_S", 0.0)
     refusal = json.dumps({"code": "queue_full", "detail": "too many wait"})
     async with server(with_body("HTTP/1.1 503 Full\r\n", refusal)) as url:
         with pytest.raises(InputError, match=r"1\.png: .* \(503 queue_full, too many wait\); AP"):
             await measured_ap(Detect([url]), data)
+
+
+async def test_a_picture_that_is_refused_is_asked_about_again(
+    data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtest.traffic.accuracy.PAUSE_S", 0.0)
+    found = {
+        "model": {"name": "cells", "version": "2"},
+        "image": {"width": 160, "height": 128},
+        "scale": 128,
+        "detections": [{"box": [8, 16, 40, 48], "score": 0.9, "label": "RBC", "class_index": 1}],
+        "timings_ms": {"decode": 1, "queue": 1, "inference": 1, "postprocess": 1},
+    }
+    answer = (200, json.dumps(found).encode())
+    with http_server(lambda number: answer) as url:
+        undisturbed = await measured_ap(Detect([url.rstrip("/")]), data)
+    with http_server(lambda number: (503, b"") if number in (0, 1, 3) else answer) as url:
+        assert await measured_ap(Detect([url.rstrip("/")]), data) == undisturbed
+    assert undisturbed[1] == 0.5  # all of RBC, nothing of Platelets
 
 
 async def test_a_server_that_finds_other_things_has_no_ap(data: DataSet) -> None:

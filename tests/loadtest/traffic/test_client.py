@@ -33,6 +33,22 @@ async def test_answer_is_read_with_the_servers_own_times() -> None:
     assert sample.latency == sample.ended - sample.intended
 
 
+async def test_answers_are_asked_for_as_they_are() -> None:
+    heads = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with server(serve) as url:
+        await sent(url)
+    assert [line for line in heads[0].splitlines() if line.startswith("Accept-Encoding")] == [
+        "Accept-Encoding: identity"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "outcome", "why"),
     [

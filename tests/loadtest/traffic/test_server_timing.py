@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from multidict import CIMultiDict
 
 from loadtest.traffic.server_timing import batch_of, stages_of, timing_of
 
@@ -11,6 +12,25 @@ def test_stages_are_read_leniently() -> None:
         "db": 53.0,
         "app": 47.2,
     }
+
+
+@pytest.mark.parametrize(
+    ("header", "stages"),
+    [
+        ('a;desc="slow, not fast";dur=5, b;dur=1', {"a": 5.0, "b": 1.0}),
+        ('a;desc="x;dur=9";dur=5', {"a": 5.0}),
+        ('a;dur="5"', {"a": 5.0}),
+        ("a;dur=nan, b;dur=inf, c;dur=-1, d;dur=2", {"d": 2.0}),
+        ("a; dur = 5", {"a": 5.0}),
+    ],
+)
+def test_odd_forms(header: str, stages: dict[str, float]) -> None:
+    assert stages_of(header) == stages
+
+
+def test_several_headers_are_one() -> None:
+    headers = CIMultiDict([("server-timing", "queue;dur=1"), ("Server-Timing", "inference;dur=2")])
+    assert timing_of(headers) == ({"queue": 1.0, "inference": 2.0}, None)
 
 
 @pytest.mark.parametrize(
