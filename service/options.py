@@ -8,10 +8,23 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from export.manifest import Manifest
+from service.accepted import fault_of
 from service.detections import BoxFormat, Options
 from service.errors import Malformed
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+MaxDetections = Annotated[
+    int | None,
+    Field(
+        description="How many to answer, best first: from 1 to the bundle's cap, see /v1/models."
+    ),
+]
+Scale = Annotated[
+    int | None,
+    Field(
+        description="Shorter side in pixels to work at: one of the bundle's scales, see /v1/models."
+    ),
+]
 
 
 class DetectQuery(BaseModel):
@@ -27,18 +40,12 @@ class DetectQuery(BaseModel):
         Fraction | None,
         Field(description="Of two boxes of one class that overlap more, the better one stays."),
     ] = None
-    max_detections: Annotated[
-        int | None,
-        Field(description="How many to answer, best first: from 1 to the bundle's cap."),
-    ] = None
+    max_detections: MaxDetections = None
     classes: Annotated[
         str | None,
         Field(description="Only these classes: names or indices, comma separated."),
     ] = None
-    scale: Annotated[
-        int | None,
-        Field(description="Shorter side in pixels to work at: one of the bundle's scales."),
-    ] = None
+    scale: Scale = None
     box_format: Annotated[
         BoxFormat,
         Field(description="xyxy and xywh in pixels of the picture; normalized is xyxy in 0..1."),
@@ -58,12 +65,10 @@ class DetectQuery(BaseModel):
         try:
             return cls.model_validate(dict(query))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-        name = str(first["loc"][-1])[:64]
-        if first["type"] == "extra_forbidden":
-            accepted = ", ".join(cls.model_fields)
-            raise Malformed(f"unknown query parameter {name!r}; accepted are {accepted}")
-        raise Malformed(f"{name} is {first['input'][:64]!r}: {first['msg']}")
+            fault = fault_of(error, cls)
+        if fault.unknown:
+            raise Malformed(f"unknown query parameter {fault.name!r}; {fault.accepted}")
+        raise Malformed(f"{fault.name} {fault.found}: {fault.accepted}")
 
     def options(self, manifest: Manifest) -> Options:
         """The options against a manifest; Malformed names the parameter and what is accepted."""

@@ -12,10 +12,13 @@ from export.engines.registry import EngineName
 from export.manifest import Precision
 from model.cores import available_cores
 from model.errors import InputError
+from service.accepted import fault_of
 from service.pictures.images import DEFAULT_MAX_PIXELS
 
 PREFIX = "RETINASERVE_"
 MAX_TIMEOUT_MS = 60_000
+MAX_LATENCY_TARGET_S = 60.0
+"""Below the last bucket of the metrics, else no p99 could pass it."""
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -43,8 +46,14 @@ class Settings(BaseSettings):
     engine: EngineName = "auto"
     device: str = "cpu"
     """cpu, cuda or cuda:N."""
-    scales: Annotated[str, Field(pattern=r"^(\d+(,\d+)*)?$")] = ""
-    """Of a checkpoint, what to serve: shorter sides, comma separated."""
+    scales: Annotated[
+        str,
+        Field(
+            pattern=r"^(\d+(,\d+)*)?$",
+            description="Of a checkpoint, what to serve: shorter sides in pixels, comma separated, "
+            "such as 320,480.",
+        ),
+    ] = ""
     torch_compile: bool = False
     """Whether the engine torch compiles the network: minutes at the start for a faster run."""
     build_plan: bool = True
@@ -76,7 +85,7 @@ class Settings(BaseSettings):
     process ends. The first run of each shape may take 20 times as long."""
     default_timeout_ms: Annotated[int, Field(ge=1, le=MAX_TIMEOUT_MS)] | None = None
     """The deadline of a request that gives no timeout_ms of its own; None: it has none."""
-    latency_target_s: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    latency_target_s: Annotated[float, Field(gt=0.0, le=MAX_LATENCY_TARGET_S)] = 1.0
     """The wait that counts as saturation 1 in the metrics, and what the alerts hold p99 against."""
 
     max_body_bytes: Count = 20 * 1024 * 1024
@@ -124,9 +133,8 @@ def read_settings(overrides: dict[str, Any] | None = None) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        value = first["input"]
+        fault = fault_of(error, Settings)
+        variable = f"{PREFIX}{fault.name.upper()}"
         raise InputError(
-            f"setting {name} (or {PREFIX}{name.upper()}) is {value!r}: {first['msg']}"
+            f"setting {fault.name} (or {variable}) {fault.found}: {fault.accepted}"
         ) from None

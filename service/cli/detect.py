@@ -20,6 +20,7 @@ from export.engines.session import Detections
 from model.errors import InputError
 from model.files import whole_file
 from model.pictures import PICTURE_SUFFIXES
+from service.accepted import fault_of
 from service.cli.finder import Finder, LocalFinder, RemoteFinder, read_file
 from service.cli.offline import check_offline, configure_offline, run_offline
 from service.cli.progress import progress_bar
@@ -178,8 +179,9 @@ def _query(args: argparse.Namespace) -> DetectQuery:
     try:
         return DetectQuery(**{name: getattr(args, name) for name in names})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{first['loc'][0]} is {first['input']}: {first['msg']}") from None
+        fault = fault_of(error, DetectQuery)
+        option = f"--{fault.name.replace('_', '-')}"
+        raise InputError(f"{option} {fault.found}: {fault.accepted}") from None
 
 
 def _draw(data: bytes, answer: dict[str, Any], target: Path) -> None:

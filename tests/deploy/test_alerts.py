@@ -14,6 +14,7 @@ from tests.deploy.served_names import served_names
 
 CASES = sorted((ROOT / "tests" / "deploy" / "rules").glob("*.yml"))
 RUNBOOK = ROOT / "docs" / "runbook.md"
+MONITORING = ROOT / "docs" / "monitoring.md"
 ALERTS = [rule for rule in rules() if "alert" in rule]
 NAMES = sorted({rule["alert"] for rule in ALERTS})
 
@@ -76,6 +77,13 @@ def test_every_alert_says_how_urgent_it_is_and_where_to_read_on(rule):
 
 def test_the_runbook_has_a_heading_for_every_alert_and_no_other():
     assert sorted(re.findall(r"^### (Retinaserve\w+)$", RUNBOOK.read_text(), re.M)) == NAMES
+
+
+def test_the_page_on_monitoring_lists_every_alert_and_counts_the_rules():
+    text = MONITORING.read_text()
+    table = text.split("| alert | when | |\n")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"`(Retinaserve\w+)`", table)) == NAMES
+    assert f"| {len(ALERTS)} rules, none firing |" in text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
@@ -144,6 +145,22 @@ def test_a_new_pod_is_ready_before_an_old_one_goes():
     assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
+@pytest.mark.parametrize(
+    ("strategy", "rendered"),
+    [
+        # The API server refuses rollingUpdate beside Recreate, and the default has one.
+        ({"type": "Recreate"}, {"type": "Recreate"}),
+        ({"rollingUpdate": None}, {"type": "RollingUpdate"}),
+        (
+            {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}},
+            {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "10%"}},
+        ),
+    ],
+)
+def test_a_strategy_has_what_belongs_to_its_type(strategy, rendered):
+    assert the("Deployment", render({"strategy": strategy}))["spec"]["strategy"] == rendered
+
+
 def test_the_memory_limit_holds_the_bundled_model_and_what_callers_may_send():
     resources = server(render())["resources"]
     fields = Settings.model_fields
@@ -195,6 +212,28 @@ def test_the_monitor_scrapes_the_service_and_not_the_admin_port():
     assert found == ["cells-retinaserve"]
     (endpoint,) = the("ServiceMonitor", manifests)["spec"]["endpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("phase", "scraped"),
+    # Pending: it has an address already, and an init container builds a plan.
+    [("Pending", False), ("Running", True), ("Succeeded", False), ("Failed", False)],
+)
+def test_the_monitor_scrapes_a_pod_once_its_server_runs(phase, scraped):
+    values = {**example("gpu"), "serviceMonitor": {"enabled": True}}
+    (endpoint,) = the("ServiceMonitor", render(values))["spec"]["endpoints"]
+    # Whether it is ready does not matter: such a pod answers, and the alerts look at what it says.
+    labels = {"__meta_kubernetes_pod_phase": phase, "__meta_kubernetes_pod_ready": "false"}
+    assert is_kept(endpoint["relabelings"], labels) is scraped
+
+
+def is_kept(relabelings, labels):
+    """Whether Prometheus keeps a target with these labels."""
+    assert {rule["action"] for rule in relabelings} == {"keep"}
+    return all(
+        re.fullmatch(rule["regex"], ";".join(labels.get(one, "") for one in rule["sourceLabels"]))
+        for rule in relabelings
+    )
 
 
 def test_alerts_and_dashboard_are_those_of_compose():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import yaml
 from export.cli import build
 from service.settings import PREFIX, Settings, read_settings
 from tests.deploy.kubernetes import CHART, example, pod, render, server, the, variables
-from tests.deploy.served_names import served_names
 from tests.deploy.settings_schema import SCHEMA, settings_schema
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -131,60 +129,17 @@ def test_the_admin_port_is_the_pods_own_unless_it_shall_have_a_service(service, 
         assert (admin["clusterIP"], admin["ports"][0]["port"]) == ("None", 9001)
 
 
-def test_nobody_reaches_the_admin_port_unless_named():
-    values = {"admin": {"enabled": True, "service": True}}
-    rules = the("NetworkPolicy", render(values))["spec"]
-    assert rules["ingress"] == [{"ports": [{"port": "http"}]}]
-    assert rules["egress"] == []
-    rules = the("NetworkPolicy", render(example("hpa")))["spec"]["ingress"]
-    assert [rule["ports"][0]["port"] for rule in rules] == ["http", "admin"]
-    assert all(rule["from"] for rule in rules)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"), [("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
-)
-def test_an_autoscaler_decides_how_many(name, kind):
-    manifests = render(example(name))
-    assert "replicas" not in the("Deployment", manifests)["spec"]
-    scaler = the(kind, manifests)["spec"]
-    assert scaler["scaleTargetRef"]["name"] == the("Deployment", manifests)["metadata"]["name"]
-    alone = the("Deployment", render({"replicas": 3}))["spec"]
-    assert alone["replicas"] == 3
-
-
-def test_keda_asks_for_the_pods_of_the_monitors_job():
-    manifests = render(example("keda"))
-    job = the("Service", manifests)["metadata"]["name"]
-    triggers = the("ScaledObject", manifests)["spec"]["triggers"]
-    queries = [trigger["metadata"]["query"] for trigger in triggers]
-    for query, metric in zip(
-        queries, ("retinaserve_saturation_ratio", "retinaserve_inflight_batches"), strict=True
-    ):
-        assert metric in served_names()
-        assert f'{metric}{{namespace="vision",job="{job}"}}' in query
-    assert [trigger["metadata"]["threshold"] for trigger in triggers] == ["0.5", "0.7"]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "field"),
-    [("hpa", "HorizontalPodAutoscaler", "metrics"), ("keda", "ScaledObject", "triggers")],
-)
-def test_scaling_by_saturation_alone_can_be_chosen(name, kind, field):
-    values = example(name)
-    values["autoscaling"]["busy"] = 0
-    (only,) = the(kind, render(values))["spec"][field]
-    assert "retinaserve_saturation_ratio" in str(only)
-
-
-def test_prometheus_adapter_gives_what_the_autoscaler_asks_for():
-    rules = example("prometheus-adapter")["rules"]["custom"]
-    metrics = the("HorizontalPodAutoscaler", render(example("hpa")))["spec"]["metrics"]
-    assert [one["pods"]["metric"]["name"] for one in metrics] == [
-        rule["name"]["as"] for rule in rules
+def test_a_server_can_listen_on_ipv6_and_is_probed_at_the_pods_address(monkeypatch):
+    values = {"host": "::", "admin": {"enabled": True, "service": True}}
+    settings = settings_of(values, monkeypatch)
+    assert (settings.host, settings.admin_host) == ("::", "::")
+    probes = [
+        [value for key, value in server(render(one)).items() if key.endswith("Probe")]
+        for one in (values, {})
     ]
-    for rule in rules:
-        assert re.match(r"\w+", rule["seriesQuery"])[0] in served_names()
+    assert probes[0] == probes[1]
+    assert len(probes[0]) == 3
+    assert all("host" not in probe["httpGet"] for probe in probes[0])
 
 
 WRONG = {
@@ -234,6 +189,56 @@ WRONG = {
         {"autoscaling": {"kind": "keda"}},
         "autoscaling.prometheus is needed by keda",
     ),
+    "a rollout that can replace no pod": (
+        {"strategy": {"rollingUpdate": {"maxSurge": 0}}},
+        "strategy.rollingUpdate has maxSurge 0 and maxUnavailable 0: no pod could ever be replaced",
+    ),
+    "a rollout that can replace no part of the pods": (
+        {"strategy": {"rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "0%"}}},
+        "strategy.rollingUpdate has maxSurge 0 and maxUnavailable 0: no pod could ever be replaced",
+    ),
+    "a rollout that ends more than all pods": (
+        {"strategy": {"rollingUpdate": {"maxUnavailable": "101%"}}},
+        "at '/strategy/rollingUpdate/maxUnavailable'",
+    ),
+    "a budget of more than all pods": (
+        {"podDisruptionBudget": {"maxUnavailable": "101%"}},
+        "at '/podDisruptionBudget/maxUnavailable'",
+    ),
+    "fewest pods above most": (
+        {"autoscaling": {"kind": "hpa", "minReplicas": 9}},
+        "autoscaling.minReplicas is 9, and maxReplicas only 8",
+    ),
+    "the name that selects the pods": (
+        {"podLabels": {"app.kubernetes.io/name": "detector"}},
+        "podLabels has app.kubernetes.io/name: the chart sets it, and services find the pods by it",
+    ),
+    "the instance that selects the pods": (
+        {"podLabels": {"app.kubernetes.io/instance": "detector"}},
+        "podLabels has app.kubernetes.io/instance: the chart sets it",
+    ),
+    "a variable that the chart sets": (
+        {"env": [{"name": "A", "value": "1"}, {"name": "RETINASERVE_PORT", "value": "9"}]},
+        "env has RETINASERVE_PORT: the server's settings have their place in settings, by the "
+        "names without RETINASERVE_; those that settings refuses follow from other values",
+    ),
+    "a setting as a variable, in small letters": (
+        {"env": [{"name": "retinaserve_log_level", "value": "debug"}]},
+        "env has retinaserve_log_level: the server's settings have their place in settings",
+    ),
+    "a folder above the volume": (
+        {"bundle": {"path": "../etc", "volume": {"emptyDir": {}}}},
+        "bundle.path is ../etc: it leads out of the volume, or of what bundle.init leaves",
+    ),
+    "a folder beside the volume": (
+        {"bundle": {"path": "a/../../bundles", "init": {"image": "i"}}},
+        "bundle.path is a/../../bundles: it leads out of the volume",
+    ),
+    "an admin port for the whole cluster": (
+        {"admin": {"enabled": True, "service": True}, "networkPolicy": {"enabled": False}},
+        "admin.service needs networkPolicy.enabled or apiKeySecret.name",
+    ),
+    "one address to listen on": ({"host": "127.0.0.1"}, "at '/host'"),
 }
 
 

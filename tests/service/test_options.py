@@ -77,3 +77,18 @@ def test_a_class_whose_name_is_a_number_goes_by_name_first():
 def test_values_out_of_range_are_refused(query):
     with pytest.raises(ValidationError):
         DetectQuery.model_validate(query)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted"),
+    [
+        ("score_threshold", "nan", "numbers from 0 to 1"),
+        ("timeout_ms", "60001", "whole numbers from 1 to 60000"),
+        ("box_format", "yolo", "xyxy, xywh, normalized"),
+        ("max_detections", "1e3", "whole numbers, from 1 to the bundle's cap, see /v1/models"),
+        ("scale", "abc", "whole numbers, one of the bundle's scales, see /v1/models"),
+    ],
+)
+def test_a_bad_parameter_is_told_with_what_is_accepted(name, text, accepted):
+    with pytest.raises(Malformed, match=f"^{name} is '{text}': accepted are {accepted}$"):
+        DetectQuery.parse({name: text})

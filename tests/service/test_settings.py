@@ -4,6 +4,7 @@ import pytest
 
 from model.errors import InputError
 from service.settings import packaged_bundle, read_settings
+from service.telemetry.metrics import SECONDS
 
 
 def test_defaults(monkeypatch):
@@ -55,6 +56,7 @@ def test_the_environment_is_read_and_an_argument_wins(monkeypatch):
         ("header_timeout_s", "0"),
         ("quota_images_per_s", "0"),
         ("log_lines_per_s", "-1"),
+        ("latency_target_s", "60.1"),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, name, value):
@@ -64,6 +66,26 @@ def test_a_bad_value_is_one_sentence_that_names_it(monkeypatch, name, value):
     text = str(error.value)
     assert text.startswith(f"setting {name} (or RETINASERVE_{name.upper()}) is '{value}': ")
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("port", "70000", "whole numbers from 0 to 65535"),
+        ("scales", "big", "shorter sides in pixels, comma separated, such as 320,480"),
+        ("keep_alive_s", "inf", "finite numbers above 0"),
+        ("log_level", "loud", "debug, info, warning, error"),
+        ("chaos", "perhaps", "true and false"),
+    ],
+)
+def test_a_bad_value_is_told_with_what_is_accepted(name, value, accepted):
+    with pytest.raises(InputError, match=f": accepted are {accepted}$"):
+        read_settings({name: value})
+
+
+def test_the_longest_latency_target_is_one_that_a_percentile_can_pass():
+    assert read_settings({"latency_target_s": 60}).latency_target_s == 60.0
+    assert SECONDS[-1] > 60.0
 
 
 def test_the_api_key_does_not_show_in_an_error_or_a_dump(monkeypatch):

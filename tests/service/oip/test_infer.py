@@ -11,7 +11,9 @@ import httpx
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
+from service.oip.document import InferDocument
 from tests.service.fakes import FakeSession, HeldEngine, make_manifest, picture
 
 pytestmark = pytest.mark.anyio
@@ -252,15 +254,15 @@ def tensor(**changes: Any) -> dict[str, Any]:
 
 
 BAD = [
-    ([], "the JSON body: Input should be"),
-    ({}, "inputs: Field required"),
+    ([], "the JSON body is a list: accepted are objects with inputs"),
+    ({}, "inputs is missing: accepted are lists of objects with name, shape, datatype"),
     ({"inputs": []}, "the inputs are none; accepted is one, 'image'"),
     (tensor(name="images"), "the inputs are 'images'; accepted is one, 'image'"),
     ({"inputs": asking(PNG)["inputs"] * 2}, "the inputs are 'image', 'image'; accepted is one"),
     (tensor(datatype="FP32"), "image is FP32 [1]; accepted are BYTES [N]"),
     (tensor(datatype="UINT8"), "image is UINT8 [1]; accepted are BYTES [N]"),
     (tensor(shape=[1, 1]), "image is BYTES [1, 1]; accepted are BYTES [N]"),
-    (tensor(shape=[-1]), "inputs.0.shape.0: Input should be greater than or equal to 0"),
+    (tensor(shape=[-1]), "inputs.0.shape.0 is -1: accepted are whole numbers from 0"),
     (tensor(shape=[0], data=[]), "image holds no image"),
     (tensor(shape=[2]), "image holds 1 elements, but its shape says 2"),
     (tensor(data=[text_of(PNG)] * 3), "image holds 3 elements, but its shape says 1"),
@@ -274,32 +276,57 @@ BAD = [
     (tensor(parameters={"binary_data_size": 4}), "binary_data_size is 4, but 0 bytes follow"),
     (
         tensor(parameters={"shared_memory_region": "a"}),
-        "inputs.0.parameters.shared_memory_region is not known; accepted are binary_data_size",
+        "inputs.0.parameters.shared_memory_region is not known: accepted are binary_data_size",
     ),
-    (asking(PNG, outputs=[{"name": "masks"}]), "outputs.0.name: Input should be 'num_detections'"),
+    (
+        asking(PNG, outputs=[{"name": "masks"}]),
+        "outputs.0.name is 'masks': accepted are num_detections, boxes, scores, classes",
+    ),
     (
         asking(PNG, outputs=[{"name": "boxes", "parameters": {"classification": 3}}]),
-        "outputs.0.parameters.classification is not known; accepted are binary_data",
+        "outputs.0.parameters.classification is not known: accepted are binary_data",
     ),
-    (asking(PNG, id=7), "id: Input should be a valid string"),
+    (asking(PNG, id=7), "id is 7: accepted are texts in UTF-8"),
+    (asking(PNG, id="\ud800"), "id is '\\ud800': accepted are texts in UTF-8"),
+    (tensor(datatype="\ud800"), "inputs.0.datatype is '\\ud800': accepted are texts in UTF-8"),
     (
         asking(PNG, parameters={"treshold": 1}),
-        "parameters.treshold is not known; accepted are binary_data_output, timeout, "
+        "parameters.treshold is not known: accepted are binary_data_output, timeout, "
         "score_threshold, iou_threshold, max_detections, scale",
     ),
-    (asking(PNG, parameters={"score_threshold": 2}), "parameters.score_threshold: Input should"),
+    (
+        asking(PNG, parameters={"score_threshold": 2}),
+        "parameters.score_threshold is 2: accepted are numbers from 0 to 1",
+    ),
+    (
+        asking(PNG, parameters={"scale": "abc"}),
+        "parameters.scale is 'abc': accepted are whole numbers, one of the bundle's scales, see ",
+    ),
     (asking(PNG, parameters={"scale": 65}), "scale is 65; accepted are this bundle's: 64, 128"),
     (asking(PNG, parameters={"max_detections": 0}), "max_detections is 0; accepted is 1 to 300"),
-    (asking(PNG, parameters={"timeout": 0}), "parameters.timeout: Input should be greater"),
+    (
+        asking(PNG, parameters={"timeout": 0}),
+        "parameters.timeout is 0: accepted are whole numbers from 1 to 60000000",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("document", "sentence"), BAD)
 async def test_what_is_wrong_is_a_400_that_names_it(serving, document, sentence):
     async with serving() as client:
-        answer = await client.post(INFER, json=document)
+        answer = await client.post(INFER, content=json.dumps(document))
     assert answer.status_code == 400
     assert sentence in answer.json()["error"]
+
+
+def test_a_list_is_refused_at_its_first_bad_element():
+    with pytest.raises(ValidationError) as shape:
+        InferDocument.model_validate(tensor(shape=["x"] * 3))
+    with pytest.raises(ValidationError) as inputs:
+        InferDocument.model_validate({"inputs": [3] * 3, "outputs": []})
+    with pytest.raises(ValidationError) as outputs:
+        InferDocument.model_validate(asking(PNG, outputs=[3] * 3))
+    assert [found.value.error_count() for found in (shape, inputs, outputs)] == [1, 1, 1]
 
 
 def pixels_of(data: Any, shape: tuple[int, ...] = (1, 1, 2, 3)) -> dict[str, Any]:

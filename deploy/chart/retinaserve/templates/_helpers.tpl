@@ -14,6 +14,12 @@ app.kubernetes.io/name: retinaserve
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
+{{/* Of the pod of `helm test`, which no service selects. */}}
+{{- define "retinaserve.testLabels" -}}
+app.kubernetes.io/name: retinaserve-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
 {{- define "retinaserve.labels" -}}
 {{ include "retinaserve.selector" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -49,7 +55,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if isAbs .Values.bundle.path -}}
 {{- fail (printf "bundle.path is %s: it must be relative to the volume or to what bundle.init leaves" .Values.bundle.path) -}}
 {{- end -}}
-{{- list "/bundle" .Values.bundle.path | join "/" | clean -}}
+{{- $folder := list "/bundle" .Values.bundle.path | join "/" | clean -}}
+{{- if not (hasPrefix "/bundle/" (print $folder "/")) -}}
+{{- fail (printf "bundle.path is %s: it leads out of the volume, or of what bundle.init leaves" .Values.bundle.path) -}}
+{{- end -}}
+{{- $folder -}}
 {{- else if .Values.bundle.path -}}
 {{- if not (isAbs .Values.bundle.path) -}}
 {{- fail (printf "bundle.path is %s: it must be a folder of the image that begins with /, or have bundle.volume or bundle.init beside it" .Values.bundle.path) -}}
