@@ -113,6 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # For PID 1, as one is in a container, the kernel ignores SIGTERM unless there is a handler:
         # one that comes while libraries are imported would be lost, and the container killed late.
         signal.signal(signal.SIGTERM, _terminate)
+    if name == "serve":
+        # It asks for a reload; before there is anything to reload it must not end the process.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Since 1.29 ONNX Runtime tells its makers about models and machines, unless this is set before
     # it is imported (its Privacy.md).
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -70,7 +70,8 @@ async def administered(
 ) -> AsyncIterator[None]:
     """Obeys SIGHUP, and the admin port where there is one, until left."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reloader.on_hangup)
+    # Not by the loop, which would leave none at the end: then SIGHUP kills the process.
+    before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloader.on_hangup))
     try:
         if listener is None:
             yield
@@ -79,7 +80,7 @@ async def administered(
                 yield
     finally:
         await reloader.close()
-        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
 
 
 class _Server(uvicorn.Server):

@@ -105,7 +105,9 @@ class MethodNotAllowed(Problem):
     code = "method_not_allowed"
 
     def __init__(self, method: str, allow: str) -> None:
-        allow = allow.replace("GET", "GET, HEAD")
+        methods = set(allow.replace(",", " ").split())
+        # HEAD is answered wherever GET is; some routes say so themselves.
+        allow = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         super().__init__(f"{method} is not accepted here; accepted: {allow}", {"Allow": allow})
 
 
@@ -244,7 +246,7 @@ class EngineOutOfMemory(Unavailable):
 
 
 class NotReady(Unavailable):
-    """The engine is still warming up."""
+    """The engine is still warming up; `retry_after_s` is what that takes yet, as far as known."""
 
     code = "not_ready"
 
@@ -259,7 +261,11 @@ class EngineLost(Unavailable):
 
 
 class UploadsFull(Unavailable):
-    """The bodies of all requests together hold as many bytes as they may."""
+    """The bodies of all requests together hold as many bytes as they may.
+
+    Each body that ends makes room, and nobody can tell when that is: the clients set the pace. So
+    the least that the header can say.
+    """
 
     code = "uploads_full"
 
@@ -268,7 +274,10 @@ class UploadsFull(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """As many connections are open as may be, and none of them is idle."""
+    """As many connections are open as may be, and none of them is idle.
+
+    Each answer that goes out makes one idle, which gives way: the least that the header can say.
+    """
 
     code = "too_many_connections"
 
@@ -277,12 +286,12 @@ class TooManyConnections(Unavailable):
 
 
 class Draining(Unavailable):
-    """The server is shutting down."""
+    """The server is shutting down; as after EngineLost, the next one has to start."""
 
     code = "draining"
 
     def __init__(self) -> None:
-        super().__init__("the server is shutting down", 1)
+        super().__init__("the server is shutting down", RESTART_S)
 
 
 class DeadlinePassed(Problem):

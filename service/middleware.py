@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.connections.connection import Connection
+from service.connections.unread import CUT_OFF_KEY, REFUSAL_KEY
 from service.context import CONNECTION_KEY, CONTEXT_KEY, RequestContext, request_id, trace_of
 from service.detector import CLIENT_LEFT
 from service.errors import (
@@ -51,6 +52,9 @@ class RequestLayer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if reason := scope.get(CUT_OFF_KEY):
+            self._log.write_cut_off(_client_of(scope), reason)
+            return
         context = self._arrived(scope)
         tracing = self._runtime.tracing
         if tracing is None or context.route in QUIET_ROUTES:
@@ -84,11 +88,12 @@ class RequestLayer:
             await problem_response(problem, context)(scope, receive, answer)
 
         try:
-            if connection and connection.crowded and context.route not in QUIET_ROUTES:
-                raise TooManyConnections
-            await self._app(scope, receive, answer)
-        except TooManyConnections as problem:
-            await tell(problem)
+            if refusal := scope.get(REFUSAL_KEY):
+                await tell(refusal)
+            elif connection and connection.crowded and context.route not in QUIET_ROUTES:
+                await tell(TooManyConnections())
+            else:
+                await self._app(scope, receive, answer)
         except ClientLeft:
             problem_of_body = connection.take_problem() if connection else None
             if problem_of_body:
@@ -112,14 +117,13 @@ class RequestLayer:
 
     def _arrived(self, scope: Scope) -> RequestContext:
         headers = Headers(scope=scope)
-        client = scope.get("client")
         context = scope[CONTEXT_KEY] = RequestContext(
             id=request_id(headers.get("x-request-id")),
             method=scope["method"],
             path=scope["path"],
             route=route_of(scope["path"]),
             stages=StageClock(self._runtime.clock),
-            client=client[0] if client else None,
+            client=_client_of(scope),
             trace=trace_of(headers.get("traceparent")),
         )
         if context.route != "/metrics":
@@ -137,3 +141,9 @@ class RequestLayer:
         else:
             context.stages.stop()
         self._log.write(context, status)
+
+
+def _client_of(scope: Scope) -> str | None:
+    """The caller's address, where there is one."""
+    client = scope.get("client")
+    return client[0] if client else None

@@ -19,7 +19,7 @@ from typing import Any
 
 from export.engines.device import Device
 from export.engines.registry import open_session
-from export.engines.session import Session
+from export.engines.session import DeviceFault, Session
 from export.figures import Figure, first_past
 from export.manifest import Flavour, Manifest
 from model.errors import InputError
@@ -135,7 +135,7 @@ class Reloader:
         if self._task is not None:
             raise ReloadUnderWay
         if not self._runtime.model.warmed.is_set():
-            raise NotReady("the server is still starting", 1)
+            raise NotReady("the server is still starting", self._runtime.model.warm_up_wait_s)
         self._task = asyncio.create_task(self._reload(path, only))
         self._task.add_done_callback(self._ended)
         return self._task
@@ -173,8 +173,11 @@ class Reloader:
             candidate = await asyncio.to_thread(self._open, path)
         except InputError as error:
             return BundleRefused(str(error))
-        except Exception:
+        except Exception as error:
             logger.exception("%s could not be opened and checked", path)
+            if isinstance(error, DeviceFault):
+                runtime.metrics.observe_fault(error)
+                await self._check_device()
             return BundleRefused(f"{path}: the engine failed on it; the log says why")
         if only is not None and candidate.session.manifest != only:
             return BundleRefused(f"{path}: another bundle lies there than the one that serves")
@@ -186,6 +189,8 @@ class Reloader:
         try:
             await model.warm()
             if not model.ready:
+                if model.device_lost:
+                    await self._check_device()
                 detail = f"{path}: the engine failed while warming up; the log says why"
                 return BundleRefused(detail, parity)
             if runtime.draining:
@@ -196,6 +201,11 @@ class Reloader:
         finally:
             if runtime.model is not model:
                 await model.stop()
+
+    async def _check_device(self) -> None:
+        """Raises EngineLost if what serves is lost together with the candidate."""
+        await self._runtime.check_device()
+        self._runtime.model.check_serving()
 
 
 def parity_report(figures: Sequence[Figure]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
+from export.engines.device import Device
 from export.engines.session import DeviceFault, Session
 from service.callers import Callers
 from service.engine.engine import Engine
@@ -102,16 +103,40 @@ class Runtime:
             self.on_failure()
 
     def model_of(self, session: Session, engine: Engine | None = None) -> ServedModel:
-        """A model of this server around a session, neither started nor warm."""
-        return ServedModel(
+        """A model of this server around a session, neither started nor warm.
+
+        All its faults are counted. One of the device fails the server if the model serves by then.
+        """
+
+        def on_fault(error: Exception) -> None:
+            self.metrics.observe_fault(error)
+            if isinstance(error, DeviceFault) and model in self._models:
+                self.fail(str(error))
+
+        model = ServedModel(
             self.settings,
             session,
             self.clock,
             self.metrics.observe_batch,
             engine,
-            self._engine_failed,
+            on_fault,
             self.tracing,
         )
+        return model
+
+    async def check_device(self) -> None:
+        """Fails the server if what serves has lost its device; for when a candidate has lost its.
+
+        A GPU may be lost to all of the process or to one engine alone, and only a run can tell.
+        Models on the CPU share nothing that could be lost.
+        """
+        if Device.parse(self.settings.device).kind == "cpu" or self.draining:
+            return
+        try:
+            await self.model.try_out()
+        except Exception:
+            # `on_fault` has been told: it has counted it, and failed the server if it had to.
+            logger.exception("a run of the model that serves failed as well")
 
     @contextmanager
     def lease(self) -> Iterator[ServedModel]:
@@ -172,8 +197,3 @@ class Runtime:
             self.fail("the engine failed while warming up")
         elif not self.draining:
             self._on_ready()
-
-    def _engine_failed(self, error: Exception) -> None:
-        self.metrics.observe_fault(error)
-        if isinstance(error, DeviceFault):
-            self.fail(str(error))

@@ -11,7 +11,7 @@ from export.engines.session import DeviceFault, Session
 from service.engine.chaos_engine import ChaosEngine
 from service.engine.engine import Engine, ThreadEngine
 from service.engine.traced_engine import TracedEngine
-from service.engine.warmup import Shape, shapes_of, trim_heap, warm
+from service.engine.warmup import Shape, shapes_of, trim_heap, warm, warm_up_wait_s
 from service.engine.watchdog import WatchedEngine
 from service.errors import EngineLost, NotReady
 from service.scheduling.batcher import Batcher
@@ -73,6 +73,7 @@ class ServedModel:
         self._phase: Literal["warming", "ready", "failed"] = "warming"
         self._shapes = shapes_of(self.manifest, limits)
         self._seen: set[Shape] = set()
+        self._warming_since = clock()
         self._dispatching: asyncio.Task[None] | None = None
 
     @property
@@ -80,11 +81,18 @@ class ServedModel:
         """Whether every shape has run and the engine still does."""
         return self._phase == "ready"
 
+    @property
+    def warm_up_wait_s(self) -> int:
+        """Whole seconds, at least 1, until the warm-up should be over."""
+        elapsed_s = self._clock() - self._warming_since
+        return warm_up_wait_s(elapsed_s, len(self._seen), len(self._shapes))
+
     def check_serving(self) -> None:
         """Raises NotReady or EngineLost unless requests can be answered."""
         if self._phase == "warming":
             done, total = len(self._seen), len(self._shapes)
-            raise NotReady(f"the engine is warming up: {done} of {total} shapes have run", 1)
+            detail = f"the engine is warming up: {done} of {total} shapes have run"
+            raise NotReady(detail, self.warm_up_wait_s)
         if self._phase == "failed":
             raise EngineLost
 
@@ -99,7 +107,7 @@ class ServedModel:
 
     async def warm(self) -> None:
         """Runs every shape once; `ready` then says whether that went well."""
-        began = self._clock()
+        began = self._warming_since = self._clock()
         try:
             for shape in self._shapes:
                 shape_began = self._clock()

@@ -63,23 +63,6 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-@contextlib.contextmanager
-def ends_on_sigterm() -> Iterator[None]:
-    """Has SIGTERM end the process with status 0 while it starts, when there is nothing to finish.
-
-    The kernel ignores it for PID 1, as one is in a container, unless there is a handler.
-    """
-
-    def end(*_: object) -> None:
-        raise SystemExit(0)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class Server(uvicorn.Server):
     """Drains on SIGTERM and SIGINT and then returns, instead of raising the signal again.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from export.engines.registry import open_session
 from export.manifest import Manifest
 from service.settings import PREFIX, Settings, read_settings
+from service.signals import ends_on_sigterm, outlives_sighup
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -82,24 +83,34 @@ OPTIONS = (
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until SIGTERM or Ctrl-C; 0 when everything in flight was answered.
+    """Serves until SIGTERM or Ctrl-C, then ends the process; 0 if what was in flight was answered.
 
-    A lost engine ends the process, with status 70.
+    A lost engine ends it too, with status 70.
     """
+    # Entered before the libraries are imported, which takes longer than all the rest of a start.
+    with outlives_sighup(), ends_on_sigterm():
+        status = _serve(args)
+        # Without Python's own end, which would wait for an engine's thread that hangs: that of the
+        # model that serves, or of one that was refused.
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Serves to the end; the exit status."""
     settings = read_settings({name: getattr(args, name) for name in OPTIONS})
     # The rest is imported late: a bad setting is answered without waiting for the libraries.
     from service.admin import admin_socket, administered
     from service.engine.chaos import HEADER
     from service.plan_builder import plans_built
     from service.reload import Reloader
-    from service.server import bind, ends_on_sigterm, serve, url_of
+    from service.server import bind, serve, url_of
     from service.telemetry.logs import configure_logs
 
     configure_logs(settings.log_level)
     if settings.chaos:
         logger.warning("--chaos: whoever sends the header %s breaks the engine", HEADER)
     with (
-        ends_on_sigterm(),
         bind(settings.host, settings.port) as listener,
         admin_socket(settings) as admin,
     ):
@@ -112,12 +123,7 @@ def run(args: argparse.Namespace) -> int:
             async with administered(runtime, reloader, admin), plans_built(runtime, reloader):
                 yield
 
-        status = serve(app, settings, listener, beside())
-    if status:
-        # Without Python's own end, which would wait for an engine's thread that hangs.
-        sys.stdout.flush()
-        os._exit(status)
-    return status
+        return serve(app, settings, listener, beside())
 
 
 def application(settings: Settings, url: str) -> tuple[FastAPI, Opener]:

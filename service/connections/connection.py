@@ -6,26 +6,21 @@ as many pipelined requests as are sent, and is blind to the departure of a clien
 
 from __future__ import annotations
 
-import json
 import logging
-import uuid
 from asyncio import TimerHandle, Transport
 from typing import Any
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.connections.connection_limits import ConnectionLimits
 from service.connections.heads import MAX_HEAD_BYTES, Head
 from service.connections.transport import GentleTransport
+from service.connections.unread import CUT_OFF_KEY, REFUSAL_KEY, unread_request
 from service.context import CONNECTION_KEY
-from service.errors import MEDIA_TYPE, HeadTooLarge, Malformed, Problem
+from service.errors import HeadTooLarge, Malformed, Problem
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +105,12 @@ class Connection(HttpToolsProtocol):
             if self._idle:
                 next(iter(self._idle)).transport.close()
             elif len(self.connections) > 2 * limits.connections:
-                transport.abort()
+                self._cut_off(f"{len(self.connections)} connections are open")
                 return
             else:
                 self._crowded = True
                 timeout_s = min(timeout_s, CROWDED_TIMEOUT_S)
-        self._head_timer = self.loop.call_later(timeout_s, transport.abort)
+        self._head_timer = self.loop.call_later(timeout_s, self._head_is_late, timeout_s)
 
     def data_received(self, data: bytes) -> None:
         """Parses, or holds what comes behind a request that is being answered."""
@@ -184,6 +179,11 @@ class Connection(HttpToolsProtocol):
         """A part of the body."""
         self._advanced = True
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        super().on_message_complete()
+        self.headers = []  # which are not those of what comes next
 
     # What the request being answered and the server call
 
@@ -258,6 +258,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Reads no further; the client is told when its earlier requests have been answered."""
         self._broken = True
+        self._stop_head_timer()
         if self._running is None:
             self._tell(problem)
             return
@@ -269,21 +270,26 @@ class Connection(HttpToolsProtocol):
             self.pipeline.popleft()
 
     def _tell(self, problem: Problem) -> None:
-        """Answers where there is no request that the application could answer."""
-        body = json.dumps(problem.body("", uuid.uuid4().hex)).encode()
-        lines = [
-            STATUS_LINE[problem.status],
-            *(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers),
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n".encode(),
-            b"connection: close\r\n\r\n",
-        ]
-        self.transport.write(b"".join([*lines, body]))
-        self.transport.close()
+        """Has the application answer where there is no request that it could route."""
+        self._running = self.cycle = unread_request(self, {REFUSAL_KEY: problem})
+        self._start_asgi_task(self.cycle, self.app)
+
+    def _cut_off(self, reason: str) -> None:
+        """Closes at once; the application is told, for its log."""
+        self.transport.abort()
+        cycle = unread_request(self, {CUT_OFF_KEY: reason})
+        cycle.disconnected = True
+        self._start_asgi_task(cycle, self.app)
+
+    def _head_is_late(self, timeout_s: float) -> None:
+        begun = self._in_head or self._stalled_bytes
+        came = "its head did not end" if begun else "nothing came"
+        self._cut_off(f"{came} within {timeout_s:g} s")
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:
             timeout_s = self._limits.header_timeout_s
-            self._head_timer = self.loop.call_later(timeout_s, self.transport.abort)
+            self._head_timer = self.loop.call_later(timeout_s, self._head_is_late, timeout_s)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from export.manifest import Manifest
 from model.letterbox import Canvas
 from service.engine.engine import Engine
 from service.scheduling.schedule import Entry, Key, Limits
+
+MAX_WAIT_S = 60
+"""What a client is told at most to wait: the shapes left may be quicker than those that ran."""
 
 Shape = tuple[Canvas, int]
 """A canvas and how many images share its batch."""
@@ -28,6 +32,15 @@ async def warm(engine: Engine, manifest: Manifest, shape: Shape) -> None:
     key = Key(canvas, thresholds.score_threshold, thresholds.iou_threshold)
     grey = np.full((*canvas, 3), 128, np.uint8)
     await engine.run([Entry(key, grey, (canvas.height, canvas.width), 0.0) for _ in range(size)])
+
+
+def warm_up_wait_s(elapsed_s: float, done: int, total: int) -> int:
+    """Whole seconds until the warm-up is over, from 1 to MAX_WAIT_S, as quick as it went so far.
+
+    Before the first shape has run, that it takes the time elapsed at least.
+    """
+    left_s = elapsed_s / max(done, 1) * (total - done)
+    return min(max(math.ceil(left_s), 1), MAX_WAIT_S)
 
 
 def trim_heap() -> None:

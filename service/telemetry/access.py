@@ -1,4 +1,7 @@
-"""The log line of each request; under load of some, and a line that counts the others."""
+"""The log line of each request; under load of some, and a line that counts the others.
+
+A connection that is cut off before it has sent a request has a line too.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,11 @@ QUIET_ROUTES = (
     "/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready", f"{MODEL_ROUTE}/ready",
 )  # fmt: skip
 """Asked every few seconds by machines: logged at debug level."""
+
+UNKNOWN = "-"
+"""The method and path of what could not be read as a request."""
+CUT_OFF = "cut_off"
+"""Stands for the status of a connection that was given none."""
 
 MAX_PATH = 256
 """Characters of a path in a line."""
@@ -41,19 +49,16 @@ class AccessLog:
         self._later = later
         self._since = clock()
         self._written = 0
-        self._left_out: Counter[int] = Counter()
+        self._left_out: Counter[str] = Counter()
 
     def write(self, context: RequestContext, status: int) -> None:
         """A line for a request that has ended, its stage clock stopped."""
         level = logging.DEBUG if context.route in QUIET_ROUTES else logging.INFO
         if not logger.isEnabledFor(level):
             return
-        if outcome_of(status) not in ("error", "timeout") and not self._has_room():
-            if not self._left_out:
-                self._later(1.0, self._count)
-            self._left_out[status] += 1
+        if outcome_of(status) not in ("error", "timeout") and not self._has_room(str(status)):
             return
-        path = printable(context.path)
+        path = printable(context.path) or UNKNOWN
         logger.log(
             level,
             "%s %s %d",
@@ -63,16 +68,27 @@ class AccessLog:
             extra={"facts": facts_of(context, path, status)},
         )
 
-    def _has_room(self) -> bool:
+    def write_cut_off(self, client: str | None, reason: str) -> None:
+        """A line for a connection that was closed before it had sent a request."""
+        if logger.isEnabledFor(logging.INFO) and self._has_room(CUT_OFF):
+            logger.info("connection cut off: %s", reason, extra={"facts": {"client": client}})
+
+    def _has_room(self, status: str) -> bool:
+        """Whether there may be a line now; what has none is counted by its status."""
         now = self._clock()
         if now - self._since >= 1.0:
             self._since, self._written = now, 0
         self._written += 1
-        return self._written <= self._lines_per_s
+        if self._written <= self._lines_per_s:
+            return True
+        if not self._left_out:
+            self._later(1.0, self._count)
+        self._left_out[status] += 1
+        return False
 
     def _count(self) -> None:
         """Says how many requests had no line, by status."""
-        by_status = {str(status): n for status, n in sorted(self._left_out.items())}
+        by_status = dict(sorted(self._left_out.items()))
         left_out = self._left_out.total()
         self._left_out.clear()
         logger.info("%d more requests", left_out, extra={"facts": {"by_status": by_status}})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -238,3 +240,21 @@ async def test_the_admin_port_is_bound_as_the_settings_say_and_closed_at_the_end
             assert answer.status_code == 400
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, port)
+
+
+async def test_sighup_is_obeyed_until_left_and_then_what_it_was_before(monkeypatch):
+    told: list[str] = []
+    app = create_app(Settings(max_batch_size=1), FakeSession())
+    reloader = Reloader(app.state.runtime, unopened)
+    obeyed = asyncio.Event()
+    monkeypatch.setattr(reloader, "on_hangup", lambda: (told.append("obeyed"), obeyed.set()))
+    before = signal.signal(signal.SIGHUP, lambda *_: told.append("as before"))
+    try:
+        async with administered(app.state.runtime, reloader, None):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await obeyed.wait()
+        assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert told == ["obeyed", "as before"]

@@ -64,6 +64,14 @@ async def test_a_wrong_method_is_a_405_problem_with_allow(serving):
     assert answers[0].json()["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/console/base.css", "/openapi.json", "/livez"])
+async def test_allow_names_each_method_once(serving, path):
+    async with serving() as client:
+        answer = await client.post(path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert answer.json()["detail"] == "POST is not accepted here; accepted: GET, HEAD"
+
+
 async def test_until_every_shape_has_run_the_server_is_not_ready():
     engine = HeldEngine()
     app = create_app(Settings(max_batch_size=2, decode_threads=1), FakeSession(), engine=engine)
@@ -80,13 +88,33 @@ async def test_until_every_shape_has_run_the_server_is_not_ready():
         assert (await client.get("/readyz")).status_code == 200
     for answer in (ready, detect):
         assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-        assert answer.headers["retry-after"] == "1"
     assert ready.json()["detail"] == "the engine is warming up: 0 of 6 shapes have run"
     warmed = [(batch[0].key.canvas, len(batch)) for batch in engine.batches]
     assert warmed == shapes_of(make_manifest(), app.state.runtime.model.batcher.limits)
     assert [(str(canvas), size) for canvas, size in warmed] == [
         ("64x96", 1), ("64x96", 2), ("128x160", 1), ("128x160", 2), ("160x128", 1), ("160x128", 2),
     ]  # fmt: skip
+
+
+async def test_a_server_that_warms_up_says_how_long_that_takes_yet():
+    engine, now = HeldEngine(), 1000.0
+    settings = Settings(max_batch_size=2, decode_threads=1)
+    app = create_app(settings, FakeSession(), engine=engine, clock=lambda: now)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://s") as client,
+    ):
+        await engine.begun.wait()
+        told = [(await client.get("/readyz")).headers["retry-after"]]
+        now += 7.0
+        told.append((await client.get("/readyz")).headers["retry-after"])
+        for _ in range(2):
+            engine.release()
+            await settle()
+        now += 0.5
+        told.append((await client.get("/readyz")).headers["retry-after"])
+        engine.release_all()
+    assert told == ["1", "42", "15"]  # 6 x 7 s, then 4 x 3.75 s
 
 
 async def test_no_shape_that_runs_later_is_unseen(serving):
@@ -123,6 +151,7 @@ async def test_while_draining_readyz_says_503_and_requests_are_still_served(serv
         ready = await client.get("/readyz")
         detect = await client.post("/v1/detect", content=picture())
     assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+    assert ready.headers["retry-after"] == "10"
     assert detect.status_code == 200
     assert detect.headers["connection"] == "close"
 

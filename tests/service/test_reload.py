@@ -7,7 +7,7 @@ import gc
 import logging
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,16 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from export.engines.session import Detections, DeviceFault
 from export.figures import Figure
 from model.errors import InputError
 from service.app import create_app
 from service.detections import Options
 from service.detector import Found, detect
-from service.errors import BundleRefused, Draining, NotReady, ReloadUnderWay
+from service.errors import BundleRefused, Draining, EngineLost, NotReady, ReloadUnderWay
 from service.reload import Candidate, Reloader, parity_report
 from service.runtime import Runtime
+from service.scheduling.schedule import Entry
 from service.served import ServedModel
 from service.settings import Settings
 from service.telemetry.stages import StageClock
@@ -129,38 +131,154 @@ def failing(images: Any) -> None:
     raise RuntimeError("this graph does not run")
 
 
+def losing(images: Any) -> None:
+    raise DeviceFault("the GPU is lost to this process")
+
+
+def hanging(images: Any) -> None:
+    LONG_ENOUGH.wait(60)
+
+
+LONG_ENOUGH = threading.Event()
+"""Set when a test that hangs is over."""
+
+
+class IdleEngine(HeldEngine):
+    """Answers at once, so that it can't be late, or raises its `error`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hold = False
+        self.error: Exception | None = None
+
+    async def run(self, batch: Sequence[Entry]) -> list[Detections]:
+        if self.error is not None:
+            raise self.error
+        return await super().run(batch)
+
+
+async def fault_counts(client: httpx.AsyncClient) -> dict[str, float]:
+    rows = await samples(client, "engine_faults_total")
+    return {key.split('"')[1]: value for key, value in rows.items() if value}
+
+
 @pytest.mark.parametrize(
-    ("bundles", "detail", "parity"),
+    ("bundles", "detail", "parity", "faults"),
     [
-        (Bundles(error=InputError("m.onnx: the file was altered")), "m.onnx: the file was", {}),
-        (Bundles(error=RuntimeError("secret")), "bundles/new: the engine failed on it", {}),
+        (Bundles(error=InputError("m.onnx: the file was altered")), "m.onnx: the file was", {}, {}),
+        (Bundles(error=RuntimeError("secret")), "bundles/new: the engine failed on it", {}, {}),
+        (
+            Bundles(error=DeviceFault("secret")),
+            "bundles/new: the engine failed on it",
+            {},
+            {"device_fault": 1.0},
+        ),
         (
             Bundles(figures=[*FINE, Figure("golden record", "worst_box_px", 7.5, 0.05)]),
             "bundles/new: not what was exported: worst_box_px of the golden record is 7.5, "
             "the bound is 0.05",
             {"worst_box_px": {"value": 7.5, "at_most": 0.05}},
+            {},
         ),
         (
             Bundles(session=FakeSession(make_manifest(version="2"), failing)),
             "bundles/new: the engine failed while warming up",
             {"worst_box_px": {"value": 0.01, "at_most": 0.05}},
+            {"run_failed": 1.0},
+        ),
+        (
+            Bundles(session=FakeSession(make_manifest(version="2"), losing)),
+            "bundles/new: the engine failed while warming up",
+            {"worst_box_px": {"value": 0.01, "at_most": 0.05}},
+            {"device_fault": 1.0},
+        ),
+        (
+            Bundles(session=FakeSession(make_manifest(version="2"), hanging)),
+            "bundles/new: the engine failed while warming up",
+            {"worst_box_px": {"value": 0.01, "at_most": 0.05}},
+            {"hung": 1.0},
         ),
     ],
-    ids=["bad files", "a library's error", "past its bounds", "does not run"],
-)
-async def test_a_bad_bundle_is_refused_and_the_old_one_stays(bundles, detail, parity, caplog):
-    async with server(bundles) as (app, reloader, client):
+    ids=[
+        "bad files", "a library's error", "loses its device on the record", "past its bounds",
+        "does not run", "loses its device", "hangs",
+    ],
+)  # fmt: skip
+async def test_a_bad_bundle_is_refused_and_the_old_one_stays(
+    bundles, detail, parity, faults, caplog
+):
+    asked: list[str] = []
+    LONG_ENOUGH.clear()
+    # The first run of a shape may take 20 times as long.
+    timeout_s = 0.01 if "hung" in faults else 30.0
+    engine = IdleEngine()
+    async with server(bundles, engine, engine_timeout_s=timeout_s) as (app, reloader, client):
+        app.state.runtime.on_failure = lambda: asked.append("end")
         with pytest.raises(BundleRefused) as refusal:
             await reloader.reload(NEW)
+        LONG_ENOUGH.set()
         assert await version_of(client) == "1"
         assert (await client.get("/readyz")).status_code == 200
         counts = await samples(client, "reloads_total")
+        assert await fault_counts(client) == faults
         assert app.state.runtime.draining is False
+    assert asked == []
     assert refusal.value.detail.startswith(detail)
     assert "secret" not in refusal.value.detail
     assert refusal.value.body("/admin/reload", "id")["parity"] == parity
     assert counts['retinaserve_reloads_total{result="refused"}'] == 1.0
     assert f"reload refused: {refusal.value.detail}; cells 1 still serves" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "bundles",
+    [
+        Bundles(session=FakeSession(make_manifest(version="2"), losing)),
+        Bundles(error=DeviceFault("on the golden record")),
+    ],
+    ids=["warming up", "on the record"],
+)
+async def test_a_gpu_that_only_the_candidate_lost_is_run_once_more_and_serves_on(bundles):
+    engine = IdleEngine()
+    async with server(bundles, engine, device="cuda:0") as (app, reloader, client):
+        engine.batches.clear()
+        with pytest.raises(BundleRefused):
+            await reloader.reload(NEW)
+        (run,) = engine.batches
+        assert [entry.key.canvas for entry in run] == [(64, 96)]
+        assert await version_of(client) == "1"
+        assert app.state.runtime.ready
+        assert await fault_counts(client) == {"device_fault": 1.0}
+
+
+async def test_a_gpu_that_the_candidate_lost_to_the_process_ends_it(caplog):
+    asked: list[str] = []
+    engine = IdleEngine()
+    bundles = Bundles(session=FakeSession(make_manifest(version="2"), losing))
+    async with server(bundles, engine, device="cuda:0") as (app, reloader, client):
+        app.state.runtime.on_failure = lambda: asked.append("end")
+        engine.error = DeviceFault("the GPU is lost to this process")
+        with pytest.raises(EngineLost):
+            await reloader.reload(NEW)
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "engine_lost")
+        assert await fault_counts(client) == {"device_fault": 2.0}
+    assert asked == ["end"]
+    assert "reload given up: the engine does not run; the log says why" in caplog.messages
+    assert not any("still serves" in text for text in caplog.messages)
+
+
+async def test_once_it_serves_a_new_model_that_loses_its_device_ends_the_process():
+    asked: list[str] = []
+    bundles = Bundles()
+    async with server(bundles) as (app, reloader, client):
+        app.state.runtime.on_failure = lambda: asked.append("end")
+        await reloader.reload(NEW)
+        bundles.session.on_run = losing
+        answer = await client.post("/v1/detect", content=PNG)
+        assert (answer.status_code, answer.json()["code"]) == (503, "engine_lost")
+        assert (await client.get("/readyz")).status_code == 503
+    assert asked == ["end"]
 
 
 async def test_what_the_old_model_has_is_finished_by_it_and_new_requests_get_the_new_one():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -150,7 +152,7 @@ def children(pid: int) -> list[int]:
 
 def test_sigterm_while_starting_ends_with_0():
     code = (
-        "import time; from service.server import ends_on_sigterm\n"
+        "import time; from service.signals import ends_on_sigterm\n"
         "with ends_on_sigterm(): print(1, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code]
@@ -159,6 +161,72 @@ def test_sigterm_while_starting_ends_with_0():
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_sighup_ends_a_server_neither_while_it_starts_nor_at_its_end():
+    code = (
+        "from service.signals import outlives_sighup\n"
+        "with outlives_sighup(): print(1, flush=True); input()\n"
+        "print(2, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(2):
+            process.stdout.readline()
+            process.send_signal(signal.SIGHUP)
+            process.stdin.write("\n")
+            process.stdin.flush()
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert told == "SIGHUP: nothing is reloaded: the server is starting or ending\n"
+
+
+def test_sighup_while_starting_and_a_reload_that_hangs_leave_the_server_as_it_is(tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    log = tmp_path / "log"
+
+    def told(part: str) -> bool:
+        return part in log.read_text()
+
+    # The first run of a shape counts as hung after 20 times this, a second.
+    given = {"RETINASERVE_ENGINE_TIMEOUT_S": "0.05", "RETINASERVE_MAX_BATCH_SIZE": "1"}
+    command = [sys.executable, "-m", "tests.service.hanging_server", str(tmp_path)]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | given, stdout=subprocess.PIPE, stderr=stderr
+        ) as process,
+    ):
+        try:
+            until((tmp_path / "opening").exists)
+            process.send_signal(signal.SIGHUP)
+            until(lambda: told("SIGHUP: nothing is reloaded: the server is starting or ending"))
+            (tmp_path / "gate").write_text("")
+            assert process.stdout is not None
+            url = re.search(rb"http://[\w.:]+", process.stdout.readline())
+            assert url is not None
+            process.send_signal(signal.SIGHUP)
+            until(lambda: told("failed while warming up; the log says why; cells 1 still serves"))
+            assert httpx.get(f"{url[0].decode()}/readyz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0  # though the thread of the refused engine still hangs
+        finally:
+            process.kill()
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_ctrl_c_does_not_wait_and_exits_with_0():

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from model.errors import InputError
 from service.cli import serve
 from tests.service.fakes import make_manifest
+
+
+@pytest.fixture(autouse=True)
+def _sighup() -> Iterator[None]:
+    """The command leaves it ignored, since its process is to end."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def parse(*words: str) -> argparse.Namespace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.anyio
 PNG = picture()
 SOON_S = 0.05
 NEVER_S = 1000.0
+ACCESS = "service.telemetry.access"
 
 
 @pytest.fixture
@@ -31,13 +33,33 @@ def limits(**given: float) -> ConnectionLimits:
     return ConnectionLimits(**(never | given))
 
 
-@pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\nA: "])
-async def test_a_head_that_does_not_come_closes_the_connection(sent):
+@pytest.fixture
+def access(caplog):
+    """Says what the access log has by now."""
+    caplog.set_level(logging.INFO, ACCESS)
+    return lambda: [record for record in caplog.records if record.name == ACCESS]
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"", "nothing came within 0.05 s"),
+        (b"\r\n", "its head did not end within 0.05 s"),
+        (b"GET /livez HTTP/1.1\r\nHost: x\r\nA: ", "its head did not end within 0.05 s"),
+    ],
+)
+async def test_a_head_that_does_not_come_closes_the_connection(sent, reason, access):
     async with listening(limits=limits(header_timeout_s=SOON_S)) as server:
         client = await server.connect()
         client.send(sent)
         assert await client.rest() == b""
         assert server.connections == 0
+        while server.server.server_state.tasks:  # noqa: ASYNC110 - what writes the line
+            await asyncio.sleep(0.005)
+        assert 'route="other"' not in server.app.state.runtime.metrics.render().decode()
+    (record,) = access()
+    assert record.getMessage() == f"connection cut off: {reason}"
+    assert record.facts == {"client": "127.0.0.1"}
 
 
 async def test_empty_lines_between_requests_hold_no_connection():
@@ -98,7 +120,7 @@ async def test_a_client_that_reads_slowly_gets_the_whole_of_its_answer():
         assert len({answer.body for answer in answers}) == 1
 
 
-async def test_past_the_limit_detect_is_refused_and_health_is_answered():
+async def test_past_the_limit_detect_is_refused_and_health_is_answered(access):
     engine = HeldEngine()
     async with listening(engine, limits(connections=2)) as server:
         busy = [await server.connect() for _ in range(2)]
@@ -121,6 +143,8 @@ async def test_past_the_limit_detect_is_refused_and_health_is_answered():
         engine.release_all()
         assert [(await client.answer()).status for client in busy] == [200, 200]
         assert server.outcome("rejected") == 1
+    lines = [record.getMessage() for record in access()]
+    assert lines.count("connection cut off: 5 connections are open") == 1
 
 
 async def test_a_new_client_takes_the_place_of_the_longest_idle_one():
@@ -159,7 +183,78 @@ async def test_a_head_too_large_is_431(head):
         assert problem["detail"] == "the headers are larger than the 32,768 bytes that are accepted"
 
 
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /livez HTTP/1.1\r\nX-Request-ID: mine\r\n\r\n", 400, "malformed"),
+        (b"GET /livez HTTP/1.1\r\nX-Request-ID: mine\r\nA: b\r\nC : d\r\n\r\n", 400, "malformed"),
+        (get("/", "X-Request-ID: mine", "A: " + MAX_HEAD_BYTES * "a"), 431, "head_too_large"),
+        (get("/", "X-Request-ID: mine", "A: b", "B: ")[:-4] + 10 * MAX_HEAD_BYTES * b"a",
+         431, "head_too_large"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_of_a_head_is_counted_logged_and_says_the_callers_id(
+    head, status, code, access
+):
+    async with listening(limits=limits()) as server:
+        client = await server.connect()
+        client.send(head)
+        answer = await client.answer()
+        assert answer.status == status
+        assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"] == "mine"
+        assert await client.rest() == b""
+        assert server.count('retinaserve_requests_received_total{route="other"}') == 1
+        assert server.outcome("client_error", "other") == 1
+    (record,) = access()
+    assert record.getMessage() == f"- - {status}"
+    told = {name: record.facts[name] for name in ("request_id", "client", "status", "code")}
+    assert told == {"request_id": "mine", "client": "127.0.0.1", "status": status, "code": code}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [(b"GET /livez HTTP/1.1\r\n\r\n", 400), (10 * MAX_HEAD_BYTES * b"\r\n", 431)],
+    ids=["head", "empty lines"],
+)
+async def test_a_refusal_has_an_id_of_its_own_not_that_of_the_request_before(wrong, status):
+    async with listening(limits=limits()) as server:
+        client = await server.connect()
+        client.send(get("/livez", "X-Request-ID: first"))
+        assert (await client.answer()).headers["x-request-id"] == "first"
+        client.send(wrong)
+        answer = await client.answer()
+        assert answer.status == status
+        assert len(answer.headers["x-request-id"]) == 32
+        assert json.loads(answer.body)["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_who_was_refused_is_not_cut_off_as_well(access):
+    async with listening(limits=limits(header_timeout_s=SOON_S)) as server:
+        client = await server.connect()
+        client.send(b"GET /livez HTTP/1.1\r\nA : b\r\n\r\n")
+        assert (await client.answer()).status == 400
+        silent = await server.connect()
+        assert await silent.rest() == b""  # the time for a head has passed
+    lines = [record.getMessage() for record in access()]
+    assert lines == ["- - 400", "connection cut off: nothing came within 0.05 s"]
+
+
+async def test_a_refusal_behind_an_upload_says_the_id_of_the_request_refused():
+    async with listening(limits=limits()) as server:
+        client = await server.connect()
+        upload = post(PNG, "X-Request-ID: first")
+        client.send(upload[:-1])
+        while not server.count(RECEIVED):  # noqa: ASYNC110 - bytes that arrive set no event
+            await asyncio.sleep(0.005)
+        client.send(upload[-1:], CHUNKED, b"X-Request-ID: second\r\n\r\n", b"zz\r\n")
+        answers = [await client.answer() for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 400]
+        assert [answer.headers["x-request-id"] for answer in answers] == ["first", "second"]
+        assert server.outcome("client_error", "other") == 1
+
+
 CHUNKED = b"POST /v1/detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+RECEIVED = 'retinaserve_requests_received_total{route="/v1/detect"}'
 SMUGGLED = get("/v1/models")
 
 

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from service.engine.warmup import trim_heap
+from service.engine.warmup import trim_heap, warm_up_wait_s
 from tests.service.fakes import FakeSession, picture
 
 
@@ -30,6 +30,22 @@ async def test_pictures_of_many_sizes_in_any_company_run_in_shapes_that_were_war
     assert {answer.status_code for answer in answers} == {200}
     assert {shape for shape, *_ in session.runs} == warmed
     assert "retinaserve_unseen_shapes_total 0.0" in metrics
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "done", "total", "wait_s"),
+    [
+        (0.0, 0, 6, 1),
+        (2.0, 0, 6, 12),
+        (3.0, 2, 6, 6),
+        (3.1, 2, 6, 7),
+        (0.01, 2, 6, 1),
+        (30.0, 6, 6, 1),
+        (30.0, 1, 6, 60),
+    ],
+)
+def test_the_wait_for_the_warm_up_is_that_of_the_shapes_left(elapsed_s, done, total, wait_s):
+    assert warm_up_wait_s(elapsed_s, done, total) == wait_s
 
 
 def test_trimming_the_heap_needs_no_glibc(monkeypatch):

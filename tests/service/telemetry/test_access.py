@@ -88,6 +88,29 @@ def test_under_load_the_rest_is_counted_in_a_line_of_its_own(caplog, log, time):
     assert len(caplog.records) == 4
 
 
+def test_connections_cut_off_share_the_lines_of_requests(caplog, log, time):
+    caplog.set_level(logging.INFO, "service.telemetry.access")
+    log.write(request(time), 200)
+    for _ in range(3):
+        log.write_cut_off("192.0.2.7", "nothing came within 10 s")
+    log.write(request(time), 200)
+    assert lines(caplog) == [
+        "POST /v1/detect 200",
+        "connection cut off: nothing came within 10 s",
+    ]
+    assert caplog.records[1].facts == {"client": "192.0.2.7"}
+    time.pass_to(time.now + 1.0)
+    assert caplog.records[2].facts == {"by_status": {"200": 1, "cut_off": 2}}
+
+
+def test_what_could_not_be_read_has_a_line_without_method_and_path(caplog, log, time):
+    caplog.set_level(logging.INFO, "service.telemetry.access")
+    unread = request(time, "")
+    unread.method = "-"
+    log.write(unread, 400)
+    assert lines(caplog) == ["- - 400"]
+
+
 @pytest.mark.parametrize("status", [500, 504])
 def test_a_failure_has_a_line_always(caplog, log, time, status):
     caplog.set_level(logging.INFO, "service.telemetry.access")
