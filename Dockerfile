@@ -13,13 +13,14 @@
 
 # Python 3.11, which the tests run with.
 ARG DEBIAN=debian:bookworm-20260824-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
-# CUDA 13 and cuDNN 9, which the wheel of onnxruntime-gpu was built for; Ubuntu's Python is 3.12.
+# CUDA 13 and cuDNN 9, which the wheel of onnxruntime-gpu was built for; Ubuntu's Python is 3.12. By
+# tag alone: its digest has not been looked up yet.
 ARG CUDA=nvidia/cuda:13.0.3-cudnn-runtime-ubuntu24.04
 
 
 # hadolint global ignore=DL3008
 # DL3008: Debian and Ubuntu keep only the newest build of a package, with its security fixes, so a
-# pinned one could soon not be installed; the digest of the base image pins all else.
+# pinned one could soon not be installed. All else of Debian is pinned by the digest of its image.
 
 FROM ${DEBIAN} AS debian
 RUN apt-get update \

@@ -5,7 +5,8 @@
 #   ENGINE=podman docker/smoke.sh
 #
 # Needs bash and curl besides. BUILD_OPTIONS and RUN_OPTIONS are handed on, for a base image of your
-# own, a mirror, a network; docs/deploy.md has examples. What it makes but the image goes when it ends.
+# own, a mirror, a network; docs/containers.md has examples. What it makes but the image goes when it
+# ends.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,6 +25,8 @@ SERVE=(--env "RETINASERVE_DRAIN_DELAY_S=$DRAIN_DELAY_S")
 LOCKED=(--read-only --tmpfs /tmp:ro --cap-drop ALL --security-opt no-new-privileges)
 
 name=retinaserve-smoke-$$
+# The container that was started last.
+current=
 scratch=$(mktemp -d)
 clean() {
     for container in "$name" "$name-baked"; do
@@ -37,7 +40,7 @@ trap clean EXIT
 say() { echo "smoke: $*"; }
 fail() {
     echo "smoke: FAILED: $*" >&2
-    "$ENGINE" logs --tail 20 "$name" >&2 || true
+    [ -z "$current" ] || "$ENGINE" logs --tail 20 "$current" >&2 || true
     exit 1
 }
 inspect() { "$ENGINE" inspect --format "$2" "$1"; }
@@ -47,6 +50,7 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 start() {
     local container=$1
     shift
+    current=$container
     local began
     began=$(milliseconds)
     "$ENGINE" run --detach --name "$container" --publish 127.0.0.1::8000 \

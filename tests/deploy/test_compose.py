@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from retinaserve import VERBS
 from service.settings import PREFIX, Settings
 from tests.deploy.prometheus import ROOT
 from tests.deploy.tools import tool
 
 FILE = ROOT / "docker" / "compose.yaml"
 GPU_FILE = ROOT / "docker" / "compose.gpu.yaml"
+GUIDE = ROOT / "docs" / "deploy.md"
 COMPOSE = yaml.safe_load(FILE.read_text())
 SERVICES = COMPOSE["services"]
 
@@ -137,6 +142,38 @@ def test_on_a_gpu_plans_are_kept_where_the_image_writes_them():
     assert names - set(Settings.model_fields) == set()
 
 
+def test_on_a_gpu_there_is_a_tmp_for_scratch_files_beside_a_root_that_is_read_only():
+    assert SERVICES["retinaserve"]["read_only"] is True
+    assert yaml.safe_load(GPU_FILE.read_text())["services"]["retinaserve"]["tmpfs"] == ["/tmp"]
+
+
+def test_what_the_guide_runs_in_a_container_is_a_command_with_these_options():
+    text = re.sub(r" \\\n +", " ", GUIDE.read_text())
+    commands = re.findall(r"^    docker .* (?:loadtest|retinaserve\S*) ([a-z]+ .*)$", text, re.M)
+    assert {command.split()[0] for command in commands} == {"draw", "export", "loadtest"}
+    for command in commands:
+        name, *arguments = shlex.split(command)
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        importlib.import_module(VERBS[name].module).configure(parser)
+        parser.parse_args(arguments)
+
+
+def test_every_compose_command_of_the_guide_has_the_files_and_the_bundle_that_it_exports():
+    # With other files, or without the bundle, compose would make the service anew: another image.
+    text = re.sub(r" \\\n +", " ", GUIDE.read_text())
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    exported = [line for line in commands if "COMPOSE_FILE=" in line]
+    assert exported[0] == (
+        "export BUNDLE=$PWD/bundles/mine COMPOSE_FILE=docker/compose.yaml:docker/compose.gpu.yaml"
+    )
+    assert exported[1:] == ["export COMPOSE_FILE=docker/compose.yaml"]  # the same on a CPU
+    uses = [line for line in commands if re.search("docker compose (?!version)", line)]
+    assert len(uses) >= 3
+    assert commands.index(exported[-1]) < commands.index(uses[0])
+    assert [line for line in uses if not line.startswith("docker compose ")] == []
+    assert re.findall(r"docker compose\s[^`\n]*(?:--file|-f)\b.*", text) == []
+
+
 def test_grafana_shows_the_dashboard_at_once():
     home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     source, _ = mounts("grafana")[str(home.parent)]
@@ -144,8 +181,6 @@ def test_grafana_shows_the_dashboard_at_once():
 
 
 def test_the_load_test_runs_when_asked_for_and_takes_its_arguments():
-    import argparse
-
     from loadtest.cli.loadtest import configure
 
     service = SERVICES["loadtest"]

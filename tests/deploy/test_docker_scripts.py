@@ -13,12 +13,17 @@ from threading import Thread
 
 import pytest
 
+from service.server import bind
+
 DOCKER = Path(__file__).parents[2] / "docker"
 
 
 @contextmanager
-def answering(status: int) -> Iterator[tuple[int, list[str]]]:
-    """A server that answers everything with a status: its port, and the paths it was asked for."""
+def answering(status: int, host: str = "127.0.0.1") -> Iterator[tuple[int, list[str]]]:
+    """A server that answers everything with a status: its port, and the paths it was asked for.
+
+    It listens where the service would on this host.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -30,12 +35,16 @@ def answering(status: int) -> Iterator[tuple[int, list[str]]]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with HTTPServer((host, 0), Handler, bind_and_activate=False) as server:
+        server.socket.close()
+        server.socket = bind(host, 0)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_port, asked
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.socket.getsockname()[1], asked
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def health(port: int, host: str = "0.0.0.0") -> subprocess.CompletedProcess[str]:
@@ -53,10 +62,11 @@ def test_healthcheck_is_0_when_readyz_is_200():
         assert (health(port).returncode, asked) == (0, ["/readyz"])
 
 
-def test_healthcheck_is_1_and_says_the_status_when_readyz_is_not_200():
-    with answering(503) as (port, _):
-        done = health(port)
-    assert (done.returncode, done.stderr) == (1, f"127.0.0.1:{port}/readyz says 503\n")
+@pytest.mark.parametrize(("host", "told"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_healthcheck_is_1_and_says_the_status_when_readyz_is_not_200(host, told):
+    with answering(503, host) as (port, _):
+        done = health(port, host)
+    assert (done.returncode, done.stderr) == (1, f"{told}:{port}/readyz says 503\n")
 
 
 def test_healthcheck_is_1_where_nothing_listens():
@@ -68,10 +78,15 @@ def test_healthcheck_is_1_where_nothing_listens():
     assert "Connection refused" in done.stderr
 
 
-@pytest.mark.parametrize(("host", "code"), [("::", 0), ("127.0.0.1", 0), ("127.0.0.2", 1)])
-def test_healthcheck_asks_where_the_service_listens(host, code):
-    with answering(200) as (port, _):
-        assert health(port, host).returncode == code
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "localhost"])
+def test_healthcheck_asks_where_the_service_listens(host):
+    with answering(200, host) as (port, _):
+        assert health(port, host).returncode == 0
+
+
+def test_healthcheck_asks_no_other_address_than_the_one_of_the_service():
+    with answering(200, "127.0.0.1") as (port, _):
+        assert health(port, "127.0.0.2").returncode == 1
 
 
 PYPROJECT = """
