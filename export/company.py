@@ -13,17 +13,26 @@ from export.engines.parity import Bounds, Detector, compared
 from export.engines.session import Detections
 from export.figures import Figure
 from export.inputs import Placed, drawn_pictures, placed, run
-from export.manifest import Thresholds
+from export.manifest import Precision, Thresholds
 from model.letterbox import Canvas, Letterbox
 
 ON_CPU = Bounds(unmatched=0.0, least_iou=0.99, score=1e-5, box_px=1e-3)
 """What company may change there: the last bits of sums taken in another order. On a GPU the kernels
 themselves depend on the batch size, and what the precision may change is what company may."""
 
+IN_HALVES_ON_CPU = Bounds(unmatched=0.0, least_iou=0.99, score=2e-3, box_px=0.5)
+"""The same where values are fp16: a last bit may have one round to its neighbour, 2^-11 of it away,
+and a delta of the largest anchors' size is pixels."""
+
 LOOSE_SCORE = 1e-3
 
 SIZES_AND_POSITIONS = ((2, 1), (3, 1), (5, 0), (8, 7))
 """Batch sizes, and where the image stands among its mates: first, last, in the middle."""
+
+
+def cpu_bounds(precision: Precision) -> Bounds:
+    """What company may change on the CPU in a graph of this precision."""
+    return IN_HALVES_ON_CPU if precision == "fp16" else ON_CPU
 
 
 def companies(canvas: Canvas, largest: int) -> Iterator[tuple[list[Placed], int]]:

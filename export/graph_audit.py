@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from export.company import ON_CPU, AloneTally
+from export.company import AloneTally, cpu_bounds
 from export.contract import OPTIONAL_INPUTS
 from export.engines.golden import GoldenError, golden_figures
 from export.engines.parity import BOUNDS, Bounds
@@ -81,7 +81,7 @@ def audited(
     result = GraphAudit(graph, opened.detector.engine)
     if content:
         _check_file(result, content, thresholds)
-    alone_bounds = ON_CPU if on_cpu else BOUNDS[graph.precision]
+    alone_bounds = cpu_bounds(graph.precision) if on_cpu else BOUNDS[graph.precision]
     largest = largest_batch_of(graph.flavour) if content else LARGEST_BATCH
     if reference is None:
         _compare_company(result, opened, batches, thresholds, largest, alone_bounds)

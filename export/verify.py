@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from export.company import ON_CPU, AloneTally
+from export.company import AloneTally, cpu_bounds
 from export.engines.parity import BOUNDS, Bounds, Detector, Differences
 from export.figures import Figure, first_past
 from export.inputs import Placed, run
@@ -82,16 +82,18 @@ def examine(
     precision: Precision,
     thresholds: Thresholds,
     largest_batch: int = LARGEST_BATCH,
-    alone_bounds: Bounds = ON_CPU,
+    alone_bounds: Bounds | None = None,
 ) -> Verdict:
     """All differences, stage by stage, whether within their bounds or not.
 
-    Each picture also runs alone, and one in many companies: detections must not depend on them.
+    Each picture also runs alone, and one in many companies: detections must not depend on them, by
+    more than `alone_bounds`, those of the CPU unless given.
     """
     first = [reference.look(entry, thresholds).detections for entry in batches[0]]
     thresholds = comparable(sum(map(len, first)), thresholds)
     stage_tally = StageTally(precision, thresholds)
-    tally, alone = Differences(BOUNDS[precision], thresholds), AloneTally(thresholds, alone_bounds)
+    tally = Differences(BOUNDS[precision], thresholds)
+    alone = AloneTally(thresholds, alone_bounds or cpu_bounds(precision))
     shown = tqdm(batches, "comparing", unit="batch", leave=False, disable=None)
     for batch in shown:
         shown.set_postfix_str(f"canvas {batch[0].place.canvas}")

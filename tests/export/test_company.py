@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.company import ON_CPU, AloneTally, companies
+from export.company import ON_CPU, AloneTally, companies, cpu_bounds
 from export.engines.session import Detections
 from export.figures import first_past
 from export.manifest import Thresholds
@@ -56,3 +56,8 @@ def test_last_bits_may_differ() -> None:
 )
 def test_more_is_dependence(in_batch: Detections, expected: str) -> None:
     assert said(found(5, 0.9), in_batch) == expected
+
+
+def test_bounds_are_wider_where_values_are_halves() -> None:
+    assert (cpu_bounds("fp32").box_px, cpu_bounds("int8").score) == (1e-3, 1e-5)
+    assert (cpu_bounds("fp16").box_px, cpu_bounds("fp16").score) == (0.5, 2e-3)
