@@ -82,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         study = runner.run(_measured(args, wanted, sent, protocol))
-    print_study(study)
+    # Files first: what was measured must outlive whatever goes wrong while it is shown.
     if args.json:
         write_study(args.json, study)
     if args.html:
         write_page(args.html, study)
+    print_study(study)
     if study.interrupted:
         return INTERRUPTED
     return 0 if met(study) else 1
@@ -105,9 +106,25 @@ async def _measured(
         "servers": ", ".join(protocol.servers),
         **await asyncio.to_thread(protocol.describe),
         "pictures": sent.text,
+        **_asked(args, wanted),
     }
     with nullcontext() if args.quiet else open_view() as view:
         return await study_of(wanted, protocol, sent, facts, view)
+
+
+def _asked(args: argparse.Namespace, wanted: wish.Wish) -> dict[str, str]:
+    """What else the figures depend on, see `loadtest.report.compare.ASKED`."""
+    load = wanted.load
+    facts = {"protocol": args.protocol, "timeout": f"{load.timeout_s:g} s"}
+    if args.protocol == "detect":
+        facts["bodies"] = args.bodies or "raw"
+    if args.protocol != "post":
+        facts["query"] = "&".join(sorted(args.query)) or "none"
+    if wanted.kind != "mlperf":
+        facts["warm-up"] = f"{load.warm_up_s:g} s"
+        if wanted.kind != "scales" and load.callers is None:
+            facts["arrivals"] = load.process
+    return facts
 
 
 def _command(headers: Sequence[str]) -> str:

@@ -68,6 +68,12 @@ class Detect:
         headers = {"Content-Type": body.content_type, **self._headers}
         return Call(url, body.data, headers, server)
 
+    def prepare(self, pictures: Sequence[Picture], scale: int | None) -> None:
+        """See `DetectorProtocol`."""
+        for kind in dict.fromkeys(self._kinds):
+            for picture in pictures:
+                self._body(kind, picture)
+
     def describe(self) -> Mapping[str, str]:
         """See `DetectorProtocol`; where servers differ, all that is said."""
         found: dict[str, dict[str, None]] = {}

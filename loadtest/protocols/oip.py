@@ -96,6 +96,11 @@ class Oip:
         url = f"{self.servers[server]}/v2/models/{self._model.name}/infer"
         return Call(url, body.data, {**headers, **self._headers}, server, body.place)
 
+    def prepare(self, pictures: Sequence[Picture], scale: int | None) -> None:
+        """See `DetectorProtocol`."""
+        for picture in pictures:
+            self._body(picture, scale)
+
     def describe(self) -> Mapping[str, str]:
         """See `DetectorProtocol`."""
         named = " ".join([self._model.name, *self._model.versions])

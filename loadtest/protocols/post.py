@@ -45,6 +45,11 @@ class Post:
             )
         return Call(url.replace(SCALE, str(scale)), picture.data, self._headers, server)
 
+    def prepare(self, pictures: Sequence[Picture], scale: int | None) -> None:
+        """See `DetectorProtocol`."""
+        for picture in pictures:
+            self.call(0, picture, scale)
+
     def describe(self) -> Mapping[str, str]:
         """See `DetectorProtocol`."""
         return {}

@@ -77,7 +77,14 @@ class DetectorProtocol(Protocol):
         """The call with this number (what several URLs and kinds of bodies take turns by).
 
         `scale` is the server's own where it is None. InputError where it can't be asked for.
-        The first call of a picture may cost more than those after it, whose body is there.
+        The first call of a picture may cost more than those after it, whose body is there, unless
+        `prepare` has made it.
+        """
+        ...
+
+    def prepare(self, pictures: Sequence[Picture], scale: int | None) -> None:
+        """Makes all bodies that calls of the pictures may have, which takes time that must not be
+        within a run. InputError where the scale can't be asked for.
         """
         ...
 

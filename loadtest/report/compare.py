@@ -32,7 +32,13 @@ PERCENTS = (50.0, 90.0, 99.0)
 UNTOLD = ("when", "command")
 """Facts that differ between any two studies."""
 
+ASKED = ("protocol", "bodies", "query", "arrivals", "warm-up", "timeout", "pictures")
+"""Facts of what was asked; where they differ, so may the figures, of one and the same server."""
+
 TOGETHER = "all runs"
+
+VALIDITY = "MLPerf's verdict"
+"""A figure that is 1 or 0: VALID or INVALID."""
 
 NEXT_TO_NOTHING = 1e-9
 """What 0 stands for in a ratio."""
@@ -121,6 +127,11 @@ def compare(before: Study, after: Study) -> Comparison:
         if len(set(values := (before.facts.get(name, "-"), after.facts.get(name, "-")))) > 1
         and name not in UNTOLD
     ]
+    asked = [name for name, *values in facts if name in ASKED and "-" not in values]
+    if asked:
+        cautions.append(
+            f"what was asked is not the same ({list_words(asked)}): a change may be the load's"
+        )
     return Comparison(facts, _at_once([*_together(changes), *changes]), cautions)
 
 
@@ -200,7 +211,7 @@ def _found(before: Study, after: Study) -> Iterator[Change]:
     if before.kind == "mlperf":
         ours, theirs = before.found["valid"], after.found["valid"]
         by = Interval(theirs - ours, theirs - ours, theirs - ours)
-        yield Change("", "valid", ours, theirs, by, LEAST, False, True)
+        yield Change("", VALIDITY, ours, theirs, by, LEAST, False, True)
 
 
 def _relative(

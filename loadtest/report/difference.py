@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from loadtest.report.compare import TOGETHER, Change, Comparison, Meaning
+from loadtest.report.compare import TOGETHER, VALIDITY, Change, Comparison, Meaning
 from loadtest.report.sheets import Sheet
 from loadtest.report.table import COLOURS, PLAIN_WIDTH, sheet_table
 from loadtest.report.verdict import Tone
@@ -82,7 +82,7 @@ def _in_words(changes: Sequence[Change]) -> str:
     words = [
         change.figure.removesuffix(", ms")
         + (f" of {change.run}" if change.run else "")
-        + f" {_by(change, change.by.value)}"
+        + f" {_by(change, change.by.value) or _value(change, change.after)}"
         for change in ordered[:MOST_NAMED]
     ]
     more = len(ordered) - len(words)
@@ -92,12 +92,16 @@ def _in_words(changes: Sequence[Change]) -> str:
 def _value(change: Change, value: float | None) -> str:
     if value is None:
         return ""
+    if change.figure == VALIDITY:
+        return "VALID" if value else "INVALID"
     if change.figure == "failed":
         return f"{value:.2%}"
     return f"{100 * value:.1f}" if change.plain else number_words(value)
 
 
 def _by(change: Change, by: float) -> str:
+    if change.figure == VALIDITY:
+        return ""
     return f"{100 * by:+.2f} points" if change.plain else f"{by:+.1%}"
 
 

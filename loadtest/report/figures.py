@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from loadtest.report.plots import SERIES, curves, distribution, over_time, trade_off
-from loadtest.report.sheets import Seen, accuracy, busiest, by_scale, quietest
+from loadtest.report.sheets import Seen, accuracy, by_scale, many_callers, one_caller
 from loadtest.report.stacks import kind_of, stacks, stages_of
 from loadtest.report.words import ms_words, number_words
 from loadtest.traffic.confidence import Interval
@@ -31,7 +31,11 @@ def figures_of(study: Study, seen: Sequence[Seen]) -> Iterator[Element]:
     if study.kind == "scales":
         scales = by_scale(there)
         yield from _by_scale(scales)
-        named = {f"scale {scale}": quietest(own) for scale, own in scales.items()}
+        named = {
+            f"scale {scale}": alone
+            for scale, own in scales.items()
+            if (alone := one_caller(own)) is not None
+        }
     elif len(opened := [one for one in there if one.is_open]) > 1:
         opened.sort(key=lambda one: one.trial.load.rate or 0.0)
         yield from _by_load(study, opened)
@@ -82,38 +86,46 @@ BANDS = "Bands hold the truth with 95% confidence; a broken line: only a longer 
 
 
 def _by_scale(scales: Mapping[int, Sequence[Seen]]) -> Iterator[Element]:
-    alone = {float(scale): quietest(own) for scale, own in scales.items()}
+    alone = {
+        float(scale): one for scale, own in scales.items() if (one := one_caller(own)) is not None
+    }
     lines = _percentiles(alone)
-    yield _figure(
-        "Latency by scale",
-        "One caller alone, so nobody waits for anybody. " + BANDS,
-        curves(
-            _told("Latency in ms of one caller by scale", lines),
-            "scale, px",
-            lines,
-            log=False,
-            from_zero=False,
-        ),
-        _keys(lines),
-    )
-    busy = {float(scale): busiest(own).summary.answered_per_s for scale, own in scales.items()}
-    yield _figure(
-        "Throughput by scale",
-        "As many callers as keep the server busy.",
-        curves(
-            _told("Answers a second by scale", {"answers/s": busy}),
-            "scale, px",
-            {"answers/s": busy},
-            y_label="answers/s",
-            log=False,
-            from_zero=False,
-        ),
-    )
+    if lines:
+        yield _figure(
+            "Latency by scale",
+            "One caller alone, so nobody waits for anybody. " + BANDS,
+            curves(
+                _told("Latency in ms of one caller by scale", lines),
+                "scale, px",
+                lines,
+                log=False,
+                from_zero=False,
+            ),
+            _keys(lines),
+        )
+    busy = {
+        float(scale): one.summary.answered_per_s
+        for scale, own in scales.items()
+        if (one := many_callers(own)) is not None
+    }
+    if busy:
+        yield _figure(
+            "Throughput by scale",
+            "As many callers as keep the server busy.",
+            curves(
+                _told("Answers a second by scale", {"answers/s": busy}),
+                "scale, px",
+                {"answers/s": busy},
+                y_label="answers/s",
+                log=False,
+                from_zero=False,
+            ),
+        )
     points = {
         name: {
             str(scale): (alone[scale].summary.percentiles_ms[50.0].value, ap)
             for scale, own in scales.items()
-            if (ap := accuracy(own)[place]) is not None
+            if scale in alone and (ap := accuracy(own)[place]) is not None
         }
         for place, name in enumerate(("AP", "AP50"))
     }

@@ -91,7 +91,7 @@ def _tiles(one: Seen) -> Mapping[str, str]:
         if percent != 95.0
     }
     if summary.good is not None:
-        tiles["within the target"] = share_words(summary.good)
+        tiles["within the target"] = share_words(summary.good.value)
     tiles["failed"] = share_words(summary.failed / summary.sent) if summary.sent else "-"
     return tiles
 

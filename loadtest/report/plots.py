@@ -40,7 +40,7 @@ LEAST_MS = 0.01
 def distribution(
     told: str, latencies_ms: Mapping[str, Sequence[float]], target_ms: float | None
 ) -> Element:
-    """How many of the answers are faster than what, for each line by name: its tail up close."""
+    """How many of the answers were faster than what, for each line by name: its tail up close."""
     lines = {}
     for name, given in latencies_ms.items():
         values = np.maximum(np.sort(given), LEAST_MS)
@@ -51,7 +51,7 @@ def distribution(
     most = max(points[-1].y for points in lines.values())
     xs = [point.x for points in lines.values() for point in points]
     x = logarithmic("latency, ms", [*xs, *filter(None, [target_ms])])
-    chart = Chart(told, x, nines("answers that were at least as fast", max(most, 0.5)))
+    chart = Chart(told, x, nines("answers that were faster", max(most, 0.5)))
     if target_ms is not None:
         chart.steep(target_ms, "target", "target")
     for kind, points in zip(SERIES * len(lines), lines.values(), strict=False):

@@ -29,6 +29,9 @@ FOUND = {
 }
 """What a study calls its answers, in words."""
 
+CLOSED = "closed loop: callers wait for their answers"
+"""What has to be said of a latency that stalls are hardly seen in."""
+
 MS_COLUMNS = (50.0, 90.0, 99.0)
 """Percentiles that a table of runs has columns for."""
 
@@ -55,10 +58,17 @@ class Seen:
         return self.trial.load.rate is not None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether each caller waited for its answer before it asked again."""
+        return self.trial.load.callers is not None
+
+    @property
     def name(self) -> str:
         """What sets it apart from a study's other trials, short."""
         load, scale = self.trial.load, self.trial.scale
         asked = f"{load.rate:.4g}/s" if self.is_open else count_words(load.callers or 1, "caller")
+        if self.is_open and load.process != "poisson":
+            asked += f" {load.process}"
         return asked if scale is None else f"scale {scale}, {asked}"
 
 
@@ -75,20 +85,21 @@ def sheets_of(study: Study, seen: Sequence[Seen]) -> list[Sheet]:
         main = [_scales(seen)] if study.kind == "scales" else [_runs(seen)]
         return [*main, *_found(study), *_failures(seen)]
     (only,) = seen
-    return [*_found(study), _latency(only), *_details(study, only)]
+    return [*_found(study), _latency(only), *_in_time(study, only), *_details(study, only)]
 
 
 def _runs(seen: Sequence[Seen]) -> Sheet:
-    head = ["run", "requests", "answered/s", *(f"p{p:g}, ms" for p in MS_COLUMNS)]
+    head = ["run", "loop", "requests", "answered/s", *(f"p{p:g}, ms" for p in MS_COLUMNS)]
     head += ["p99 lies in", "in time", "failed"]
     rows = [
         [
             one.name,
+            "closed" if one.is_closed else "open",
             f"{one.summary.sent:,}",
             number_words(one.summary.answered_per_s.value),
-            *(_percentile(one, percent) for percent in MS_COLUMNS),
+            *(_value(one.summary.percentiles_ms.get(percent)) for percent in MS_COLUMNS),
             _range(one.summary.percentiles_ms.get(99.0)),
-            "-" if one.summary.good is None else share_words(one.summary.good),
+            "-" if one.summary.good is None else share_words(one.summary.good.value),
             failed_words(one.summary),
         ]
         for one in seen
@@ -100,21 +111,23 @@ def _scales(seen: Sequence[Seen]) -> Sheet:
     """A row for each scale: latency with one caller, and what many callers get."""
     rows = []
     for scale, own in by_scale(seen).items():
-        alone, busy = quietest(own), busiest(own)
+        alone, busy = one_caller(own), many_callers(own)
+        times = alone.summary.percentiles_ms if alone else {}
+        answered = busy.summary.answered_per_s if busy and busy.summary.sent else None
         rows.append(
             [
                 str(scale),
-                _percentile(alone, 50.0),
-                _range(alone.summary.percentiles_ms.get(50.0)),
-                _percentile(alone, 99.0),
-                number_words(busy.summary.answered_per_s.value),
-                range_words(busy.summary.answered_per_s),
+                _value(times.get(50.0)),
+                _range(times.get(50.0)),
+                _value(times.get(99.0)),
+                _value(answered),
+                _range(answered),
                 *(_points(ap) for ap in accuracy(own)),
                 f"{sum(one.summary.failed for one in own):,}",
             ]
         )
     head = ["scale", "p50, ms", "lies in", "p99, ms", "answers/s", "lies in", "AP", "AP50"]
-    return _without_dashes(Sheet("By scale", [*head, "failed"], rows))
+    return _without_dashes(Sheet(f"By scale, {CLOSED}", [*head, "failed"], rows))
 
 
 def _latency(only: Seen) -> Sheet:
@@ -127,7 +140,24 @@ def _latency(only: Seen) -> Sheet:
         rows.insert(0, ["mean", number_words(summary.mean_ms.value), range_words(summary.mean_ms)])
     if summary.slowest_ms is not None:
         rows.append(["slowest", number_words(summary.slowest_ms), ""])
-    return Sheet("Latency of the answers", ["percentile", "ms", "lies in (95%)"], rows)
+    title = "Latency of the answers" + f", {CLOSED}" * only.is_closed
+    return Sheet(title, ["percentile", "ms", "lies in (95%)"], rows)
+
+
+def _in_time(study: Study, only: Seen) -> Iterator[Sheet]:
+    """Goodput, where there is a target."""
+    good, per_s = only.summary.good, only.summary.good_per_s
+    if good is not None and per_s is not None:
+        rows = [
+            [
+                "in time",
+                share_words(good.value),
+                f"{share_words(good.low)}-{share_words(good.high)}",
+            ],
+            ["in time, per s", number_words(per_s.value), range_words(per_s)],
+        ]
+        title = f"Requests answered within {study.p99_ms:g} ms"
+        yield Sheet(title, ["goodput", "figure", "lies in (95%)"], rows)
 
 
 def _details(study: Study, only: Seen) -> Iterator[Sheet]:
@@ -194,20 +224,14 @@ def by_scale(seen: Sequence[Seen]) -> dict[int, list[Seen]]:
     return {scale: [one for one in seen if one.trial.scale == scale] for scale in scales}
 
 
-def quietest(seen: Sequence[Seen]) -> Seen:
-    """The trial with the least load: what an idle server does."""
-    return min(seen, key=_asked)
+def one_caller(seen: Sequence[Seen]) -> Seen | None:
+    """The trial of one caller: what an idle server does; None if it was not run."""
+    return next((one for one in seen if one.trial.load.callers == 1), None)
 
 
-def busiest(seen: Sequence[Seen]) -> Seen:
-    """The trial with the most load: what a busy server does."""
-    return max(seen, key=_asked)
-
-
-def _asked(one: Seen) -> tuple[int, float]:
-    """How much load there was; not the answers, of which one caller may get as many as eight."""
-    load = one.trial.load
-    return load.callers or 0, load.rate or 0.0
+def many_callers(seen: Sequence[Seen]) -> Seen | None:
+    """The trial of more callers: what a busy server does; None if it was not run."""
+    return next((one for one in seen if (one.trial.load.callers or 0) > 1), None)
 
 
 def accuracy(seen: Sequence[Seen]) -> tuple[float | None, float | None]:
@@ -223,8 +247,7 @@ def failed_words(summary: Summary) -> str:
     return f"{summary.failed:,} ({share_words(summary.failed / summary.sent)})"
 
 
-def _percentile(one: Seen, percent: float) -> str:
-    interval = one.summary.percentiles_ms.get(percent)
+def _value(interval: Interval | None) -> str:
     return "-" if interval is None else number_words(interval.value)
 
 

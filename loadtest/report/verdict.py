@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from loadtest.report.sheets import Seen, by_scale, quietest
-from loadtest.report.words import count_words, ms_words, number_words, range_words, share_words
+from loadtest.report.sheets import CLOSED, Seen, by_scale, one_caller
+from loadtest.report.words import (
+    count_words,
+    list_words,
+    ms_words,
+    number_words,
+    range_words,
+    share_words,
+)
 from loadtest.traffic.summary import all_ms, percentiles_of
 from loadtest.traffic.trial import Study
 
@@ -27,15 +34,16 @@ def verdict_of(study: Study, seen: Sequence[Seen]) -> Verdict:
     if not there:
         asked = sum(one.summary.sent for one in seen)
         return Verdict(f"No answer to any of {count_words(asked, 'request')}.", "error")
+    told = [one for one in there if one.summary.percentiles_ms]
     if study.kind == "scales":
-        return _of_scales(there)
+        return _of_scales(told)
     if study.kind == "max-qps":
         return _of_search(study)
     if study.kind == "mlperf":
         return _of_mlperf(study, there[0])
-    if len(there) > 1:
-        return _of_rates(there)
-    return _of_run(study, there[0])
+    if len(seen) > 1 and told:
+        return _of_rates(study, seen, told)
+    return _of_run(study, (told or there)[0])
 
 
 def _of_run(study: Study, one: Seen) -> Verdict:
@@ -43,13 +51,15 @@ def _of_run(study: Study, one: Seen) -> Verdict:
     asked = (
         f" of {load.rate:g} asked"
         if load.rate
-        else f" to {count_words(load.callers or 1, 'caller')}"
+        else f" to {count_words(load.callers or 1, 'caller')}" + f" ({CLOSED})" * one.is_closed
     )
     times = ", ".join(
         f"p{percent:g} {ms_words(interval.value)}"
         for percent, interval in summary.percentiles_ms.items()
         if percent in (50.0, 99.0)
     )
+    if not times and summary.slowest_ms is not None:
+        times = f"the only answer took {ms_words(summary.slowest_ms)}"
     said = f"{number_words(summary.answered_per_s.value)} answers/s{asked}: {times}"
     if summary.failed:
         said += f"; {share_words(summary.failed / summary.sent)} failed"
@@ -69,21 +79,32 @@ def _of_run(study: Study, one: Seen) -> Verdict:
     )
 
 
-def _of_rates(seen: Sequence[Seen]) -> Verdict:
-    ordered = sorted(seen, key=lambda one: one.summary.answered_per_s.value)
-    ends = [ordered[0], ordered[-1]]
+def _of_rates(study: Study, seen: Sequence[Seen], told: Sequence[Seen]) -> Verdict:
+    ordered = sorted(told, key=lambda one: one.summary.answered_per_s.value)
+    ends = [ordered[0], *ordered[1:][-1:]]
     percent = max(set.intersection(*(set(one.summary.percentiles_ms) for one in ends)))
     said = (f"{ms_words(one.summary.percentiles_ms[percent].value)} at {one.name}" for one in ends)
-    return Verdict(f"p{percent:g} is {' and '.join(said)}.", "note")
+    sentence = f"p{percent:g} is {' and '.join(said)}."
+    if study.p99_ms is None:
+        return Verdict(sentence, "note")
+    p99s = {one.name: percentiles_of(all_ms(one.trial.samples)).get(99.0) for one in seen}
+    missed = [name for name, p99 in p99s.items() if p99 is None or p99.value > study.p99_ms]
+    target = f"the target of {study.p99_ms:g} ms for 99% of all requests"
+    if not missed:
+        return Verdict(f"{sentence} Each rate meets {target}.", "well")
+    unsure = "" if all(p99s.values()) else "; fewer than 100 requests have not met it"
+    return Verdict(f"{sentence} Not within {target}: {list_words(missed)}{unsure}.", "error")
 
 
 def _of_scales(seen: Sequence[Seen]) -> Verdict:
-    scales = by_scale(seen)
+    alone = {scale: one for scale, own in by_scale(seen).items() if (one := one_caller(own))}
+    if not alone:
+        return Verdict("Too few answers to one caller to tell an idle server's latency.", "warning")
     ends = " to ".join(
-        f"{ms_words(quietest(scales[scale]).summary.percentiles_ms[50.0].value)} at scale {scale}"
-        for scale in dict.fromkeys([min(scales), max(scales)])
+        f"{ms_words(alone[scale].summary.percentiles_ms[50.0].value)} at scale {scale}"
+        for scale in dict.fromkeys([min(alone), max(alone)])
     )
-    return Verdict(f"An idle server's median latency is {ends}.", "note")
+    return Verdict(f"An idle server's median latency is {ends} ({CLOSED}).", "note")
 
 
 def _of_search(study: Study) -> Verdict:

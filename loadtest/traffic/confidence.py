@@ -34,8 +34,9 @@ class Interval:
 
     @property
     def within(self) -> float:
-        """Half the interval's width, over the value."""
-        return (self.high - self.low) / 2 / self.value if self.value else math.inf
+        """How far it reaches to its wider side, over the value."""
+        reach = max(self.high - self.value, self.value - self.low)
+        return reach / self.value if self.value else math.inf
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -53,7 +54,8 @@ def share_interval(flags: Sequence[bool]) -> Interval:
     """The share of a series, at least one flag in the order of time, that is set.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, JASA 22
-    (1927), for as many independent flags as have the variance of the batch means.
+    (1927), for as many independent flags as have the variance of the batch means. Where few are
+    set, nothing shows that they come in bursts: the interval is then too narrow for those that do.
     """
     series = np.asarray(flags, float)
     share = float(series.mean())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from loadtest.protocols.protocol import Call, DetectorProtocol, Picture
 from loadtest.traffic.client import Client, open_client
+from loadtest.traffic.cores import Cores
 from loadtest.traffic.loadgen import NAMES, Plan, Query, Verdict, completed, start_test
 from loadtest.traffic.run import short_collections, since
 from loadtest.traffic.sample import Sample
@@ -19,6 +19,7 @@ OFFLINE_CALLERS = 32
 about all at once refuses most of them."""
 
 WARM_UP_CALLS = 8
+"""At least; each picture is sent once."""
 
 HASTE = 2.0
 """LoadGen makes a single stream's requests beforehand, by how many it expects, and ends too early
@@ -53,10 +54,11 @@ class Mlperf:
         """
         load = load_of(plan, self._timeout_s)
         loop = asyncio.get_running_loop()
+        self._protocol.prepare(self._pictures, scale)
         async with open_client(self._timeout_s, self._protocol) as client:
             warm_up = [
                 await client.send(self._call(number, scale), client.now())
-                for number in range(WARM_UP_CALLS)
+                for number in range(max(WARM_UP_CALLS, len(self._pictures)))
             ]
             if plan.scenario == "singlestream":
                 plan = replace(plan, qps=HASTE / min(sample.latency for sample in warm_up))
@@ -72,11 +74,13 @@ class Mlperf:
             def issue(queries: Sequence[Query]) -> None:
                 loop.call_soon_threadsafe(start, queries, client.now())
 
-            zero, cpu = client.now(), time.process_time()
+            zero, cores = client.now(), Cores(client.now)
+            cores.begin()
+            loop.call_later(plan.seconds, cores.end)
             with short_collections():
                 verdict = await asyncio.to_thread(start_test, plan, issue)
-            cores = (time.process_time() - cpu) / (client.now() - zero)
-        return self._trial(load, zero, cores, scale), verdict
+            cores.end()
+        return self._trial(load, zero, cores.value, scale), verdict
 
     async def _answer(
         self, client: Client, query: Query, plan: Plan, at: float, scale: int | None

@@ -18,7 +18,7 @@ GROWTH = 1.25
 
 @dataclass
 class Precise:
-    """An `Enough`: is half of the percentile's interval within a share of its value?
+    """An `Enough`: does the percentile's interval reach no further than a share of its value?
 
     Source: looks at growing lengths, Law and Carson, A sequential procedure for determining the
     length of a steady-state simulation, Operations Research 27 (1979).
@@ -39,7 +39,7 @@ class Precise:
         return self.reached
 
     def reach(self, samples: Sequence[Sample]) -> float:
-        """Half the interval's width over the value; infinite if only more requests could tell."""
+        """Of the interval to its wider side, over the value; infinite if only more could tell."""
         latencies = [
             sample.latency
             for sample in sorted(samples, key=lambda sample: sample.intended)
@@ -48,10 +48,17 @@ class Precise:
         return quantile_interval(latencies, self.percent / 100).within if latencies else math.inf
 
     def shortfall(self, samples: Sequence[Sample], seconds: float) -> str | None:
-        """What a run that lasted so long was too short for, if it was."""
-        if self.reached or (reach := self.reach(samples)) <= self.within:
+        """Why all samples of a run of at most so many seconds are not precise enough, if so."""
+        reach = self.reach(samples)
+        if reach <= self.within:
             return None
         width = f"reaches {100 * reach:,.1f} %" if math.isfinite(reach) else "has no upper end"
+        if self.reached:
+            return (
+                f"the run ended when the 95 % interval of p{self.percent:g} reached "
+                f"{100 * self.within:g} % to either side, but with the requests that were still "
+                f"under way it {width}: a finer --precision runs for longer"
+            )
         return (
             f"after {seconds:g} s the 95 % interval of p{self.percent:g} {width}; "
             f"{100 * self.within:g} % to either side were asked for, which takes more --seconds, "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from dataclasses import replace
 from loadtest.protocols.protocol import Call, DetectorProtocol, Picture
 from loadtest.traffic.arrivals import arrivals
 from loadtest.traffic.client import Client, open_client
+from loadtest.traffic.cores import Cores
 from loadtest.traffic.loops import START_S, closed_loop, open_loop
 from loadtest.traffic.sample import Outcome, Sample
 from loadtest.traffic.trial import Blind, Enough, Load, Trial, Watch
@@ -50,9 +50,7 @@ class Runner:
 
         With `enough` the run ends as soon as it says so; `load.seconds` are then the most.
         """
-        for number in range(len(self._pictures)):
-            # A body is made when it is first asked for, which must not be within the run.
-            self._call(number, scale)
+        self._protocol.prepare(self._pictures, scale)
         self._watch.begin(title_of(load, scale), load)
         async with open_client(load.timeout_s, self._protocol) as client:
             with short_collections():
@@ -107,16 +105,16 @@ class Counting:
         self.ended: list[Sample] = []
         """Counted requests, in the order of ending."""
         self._carried: list[float] = []
-        self._cpu_at_zero = time.process_time()
-        asyncio.get_running_loop().call_later(self._zero - client.now(), self._begin)
-
-    def _begin(self) -> None:
-        self._cpu_at_zero = time.process_time()
+        self._cores = Cores(client.now)
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._zero - client.now(), self._cores.begin)
+        loop.call_later(self._last - client.now(), self._cores.end)
 
     def end(self) -> None:
         """The run ends now, unless it has."""
         if not self.over.is_set():
             self._last = min(self._last, self._client.now())
+            self._cores.end()
         self.over.set()
 
     def tell(self, sample: Sample) -> None:
@@ -128,13 +126,12 @@ class Counting:
 
     def trial(self, samples: Sequence[Sample], scale: int | None) -> Trial:
         """The trial of a run that is over now. The samples' times begin at its first second."""
-        over = self._client.now() - self._zero
-        cores = (time.process_time() - self._cpu_at_zero) / over if over > 0 else 0.0
+        self._cores.end()
         counted = [sample for sample in samples if sample.intended >= self._zero]
         return Trial(
             replace(self._load, seconds=max(0.0, self._last - self._zero)),
             since(self._zero, counted),
-            cores,
+            self._cores.value,
             scale,
             carried=sum(ended <= self._last for ended in self._carried),
         )

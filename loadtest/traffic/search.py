@@ -4,10 +4,11 @@ asks for it: independent callers, and 99 of 100 answered within the target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from loadtest.traffic.confidence import Interval, share_interval
+from loadtest.traffic.confidence import Interval, quantile_interval
 from loadtest.traffic.sample import Sample
 from loadtest.traffic.summary import all_ms, summary_of
 from loadtest.traffic.trial import Load, Run, Trial
@@ -25,7 +26,7 @@ PRECISION = 0.04
 """The search ends when it lies between two rates that differ by this share."""
 
 LEAST_REQUESTS = 100
-"""Of a step: fewer have no 99th percentile. Lower rates take longer."""
+"""That are expected of a step: fewer have no 99th percentile. Lower rates take longer."""
 
 LEAST_SHARE = 0.02
 """Of the capacity: below it the search gives up."""
@@ -41,8 +42,9 @@ MOST_DOWN = 0.5
 class Found:
     """The highest rate that met the target, 0 if none did, and all that was run on the way.
 
-    `qps.low`: the highest rate of which the runs at it and above it leave no doubt, 0 if none;
-    `qps.high`: the lowest of which there is no doubt that it is too much.
+    `qps.low`: the highest rate below it that is met for sure, by the runs from there up to the
+    answer, 0 if none; `qps.high`: the lowest that is too much for sure, by the runs from the answer
+    up to there. Sure: not one search in twenty says what is false.
     """
 
     qps: Interval
@@ -53,13 +55,10 @@ class Found:
 @dataclass
 class _Step:
     rate: float
-    late: list[bool]
+    latencies_ms: list[float]
     """By request, in the order of time. A step that ended early has the rest of its requests, too,
-    as if they had been on time."""
-
-    @property
-    def met(self) -> bool:
-        return sum(self.late) <= LATE * len(self.late)
+    as if they had been answered at once."""
+    met: bool
 
 
 @dataclass
@@ -108,7 +107,7 @@ class Search:
             if high < LEAST_SHARE * capacity:
                 return 0.0
             rate = (low + high) / 2
-            if await self._meets(rate, self._load.seconds):
+            if await self._meets(rate):
                 low = rate
             else:
                 high, tried = rate, True
@@ -119,10 +118,12 @@ class Search:
 
     async def _confirmed(self, rate: float, least: float) -> float:
         """The rate, or the highest below it, at which a longer run met the target too."""
-        seconds = CONFIRMED_BY * self._load.seconds
         low, high, down = 0.0, rate, PRECISION
         while rate >= least and self._apart(low, high):
-            if await self._meets(rate, seconds):
+            met = await self._meets(rate, CONFIRMED_BY)
+            if self._run.stopped:
+                break
+            if met:
                 low = rate
             else:
                 high = rate
@@ -131,16 +132,17 @@ class Search:
             else:
                 rate, down = high * (1 - down), min(2 * down, MOST_DOWN)
         if not low and self._run.stopped:
-            met = [step.rate for step in self._steps if step.met and step.rate <= rate]
-            return max(met, default=0.0)
+            rates = [step.rate for step in self._steps if step.met and step.rate <= rate]
+            return max(rates, default=0.0)
         return low
 
     def _apart(self, low: float, high: float) -> bool:
         """Whether there is something to look for between two rates."""
         return not self._run.stopped and low < high * (1 - PRECISION)
 
-    async def _meets(self, rate: float, seconds: float) -> bool:
-        seconds = max(seconds, LEAST_REQUESTS / rate)
+    async def _meets(self, rate: float, times: float = 1.0) -> bool:
+        """Whether a step does that is so many times as long; False if it was stopped."""
+        seconds = times * max(self._load.seconds, LEAST_REQUESTS / rate)
         load = replace(self._load, rate=rate, callers=None, seconds=seconds)
         planned = round(rate * seconds)
         # Other arrivals at each step, or all of them would share one chance.
@@ -150,29 +152,36 @@ class Search:
         self._trials.append(trial)
         if self._run.stopped or not trial.samples:
             return False
-        late = [one > self._target_ms for one in all_ms(trial.samples)]
+        latencies_ms = all_ms(trial.samples)
         if hopeless.late > hopeless.most:
-            late += [False] * (planned - len(late))
-        step = _Step(rate, late)
-        self._steps.append(step)
-        return step.met
+            latencies_ms += [0.0] * (planned - len(latencies_ms))
+        late = sum(one > self._target_ms for one in latencies_ms)
+        met = late <= LATE * len(latencies_ms)
+        self._steps.append(_Step(rate, latencies_ms, met))
+        return met
 
     def _interval(self, best: float) -> Interval:
-        rates = sorted({step.rate for step in self._steps})
-        safe = [rate for rate in rates if rate <= best and self._share(rate, best).high <= LATE]
-        lost = [rate for rate in rates if rate > best and self._share(best, rate, False).low > LATE]
-        return Interval(best, max(safe, default=0.0), min(lost, default=float("inf")))
+        """The answer between the rates that are sure.
 
-    def _share(self, low: float, high: float, with_low: bool = True) -> Interval:
-        """The share of late requests at rates between two.
-
-        A higher rate makes no fewer late: so many at rates from `low` up are at least as many as at
-        `low`, and so many at rates up to `high` at most as many as at `high`.
+        A higher rate makes no fewer late: the percentile of the runs at rates from `rate` up is at
+        least that at `rate`, and of the runs at rates up to `rate` at most. The answer itself is
+        never sure: it was chosen for the luck of its runs. Intervals of the share of late requests
+        would not do: they come in bursts, and a run with none of them does not show how long.
         """
-        late = [
-            flag
-            for step in self._steps
-            if (low <= step.rate if with_low else low < step.rate) and step.rate <= high
-            for flag in step.late
-        ]
-        return share_interval(late)
+        rates = sorted({step.rate for step in self._steps})
+        target_ms = self._target_ms
+
+        def safe(rate: float) -> bool:
+            return self._p99([one for one in rates if rate <= one <= best]).high <= target_ms
+
+        def lost(rate: float) -> bool:
+            return self._p99([one for one in rates if best < one <= rate]).low > target_ms
+
+        low = max((rate for rate in rates if rate < best and safe(rate)), default=0.0)
+        high = min((rate for rate in rates if rate > best and lost(rate)), default=math.inf)
+        return Interval(best, low, high)
+
+    def _p99(self, rates: Sequence[float]) -> Interval:
+        """Of the latencies in ms of all steps at these rates."""
+        steps = [step.latencies_ms for step in self._steps if step.rate in rates]
+        return quantile_interval([one for step in steps for one in step], 1.0 - LATE)

@@ -76,12 +76,12 @@ async def study_of(
 
 
 def met(study: Study) -> bool:
-    """Whether the target was met that was given, if one was."""
+    """Whether the target was met that was given, if one was: by a sweep of rates, at each."""
     if study.kind == "max-qps":
         return study.found["max_qps"] > 0
     if study.kind == "mlperf":
         return study.found["valid"] > 0
-    if study.kind == "load" and study.p99_ms is not None:
+    if study.kind in ("load", "rates") and study.p99_ms is not None:
         # Fewer requests than the 99th percentile needs have not met it.
         p99s = [percentiles_of(all_ms(trial.samples)).get(99.0) for trial in study.trials]
         return all(p99 is not None and p99.value <= study.p99_ms for p99 in p99s)

@@ -66,7 +66,7 @@ class Summary:
     lag_p99_ms: float
     client_cores: float
     good_per_s: Interval | None = None
-    good: float | None = None
+    good: Interval | None = None
 
     @property
     def ok(self) -> int:
@@ -144,13 +144,13 @@ def _answered_per_s(trial: Trial, answered: Sequence[Sample]) -> Interval:
 def _good_per_s(trial: Trial, target_ms: float) -> Interval:
     if not trial.samples or trial.load.seconds <= 0:
         return Interval(0.0, 0.0, math.inf)
-    share = share_interval([one <= target_ms for one in all_ms(trial.samples)])
+    share = _good(trial.samples, target_ms)
     rate = len(trial.samples) / trial.load.seconds
     return Interval(rate * share.value, rate * share.low, rate * share.high)
 
 
-def _good(samples: Sequence[Sample], target_ms: float) -> float:
-    return sum(one <= target_ms for one in all_ms(samples)) / len(samples)
+def _good(samples: Sequence[Sample], target_ms: float) -> Interval:
+    return share_interval([one <= target_ms for one in all_ms(samples)])
 
 
 def _stages(answered: Sequence[Sample]) -> dict[str, Stage]:

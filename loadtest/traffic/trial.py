@@ -35,8 +35,9 @@ class Trial:
 
     Their times are seconds since the first counted second began; `load.seconds` are those that were
     really counted. `carried`: answers that came in the counted seconds to requests of the warm-up.
-    `client_cores`: CPU time of the load test per counted second. `scale`: what was asked for, or
-    None for the server's own. `ap` and `ap50`: of the answers against labels, where there are any.
+    `client_cores`: CPU time of the load test per counted second, taken when these end. `scale`:
+    what was asked for, or None for the server's own. `ap` and `ap50`: of the answers against
+    labels, where there are any.
     """
 
     load: Load

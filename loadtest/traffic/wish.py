@@ -11,6 +11,7 @@ from pathlib import Path
 from loadtest.traffic.arrivals import Process
 from loadtest.traffic.loadgen import NAMES, Scenario
 from loadtest.traffic.precise import Precise
+from loadtest.traffic.summary import PERCENTILES
 from loadtest.traffic.trial import Kind, Load
 from model.errors import InputError
 
@@ -218,10 +219,15 @@ def _precise_of(text: str | None) -> Precise | None:
     if text is None:
         return None
     match = re.fullmatch(r"p(\d+(?:\.\d+)?)=(\d+(?:\.\d+)?)%?", text)
-    if not match or not 0 < float(match[1]) < 100 or not 0 < float(match[2]) < 100:
+    if not match or not 0 < float(match[2]) < 100:
         raise InputError(
             f"--precision {text!r}: write a percentile and by how many percent it may be off, as "
             "in p99=5"
+        )
+    if float(match[1]) not in PERCENTILES:
+        accepted = ", ".join(f"p{percent:g}" for percent in PERCENTILES)
+        raise InputError(
+            f"--precision {text!r}: accepted are the percentiles that are reported, {accepted}"
         )
     return Precise(float(match[1]), float(match[2]) / 100)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import retinaserve
 from loadtest.report.document import read_study
 from loadtest.servers import Server
+from loadtest.traffic.trial import Study
 from tests.loadtest.http_server import http_server
 
 QUICK = ["--protocol", "post", "--warm-up", "0", "--quiet"]
@@ -34,6 +36,8 @@ def test_load_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(trial.samples) == 100
     assert study.facts["servers"] == url.rstrip("/")
     assert {"command", "when", "client", "pictures", "retinaserve"} <= set(study.facts)
+    asked = {"protocol": "post", "timeout": "60 s", "warm-up": "0 s", "arrivals": "constant"}
+    assert asked.items() <= study.facts.items()
     assert "<html" in page.read_text()
     assert "answers/s" in capsys.readouterr().out
 
@@ -41,6 +45,37 @@ def test_load_is_measured_and_reported(tmp_path: Path, capsys: pytest.CaptureFix
 def test_missed_target_is_exit_code_1() -> None:
     with http_server() as url:
         assert loadtest(url, *QUICK, "--callers", "1", "--seconds", "0.3", "--p99-ms", "0.001") == 1
+
+
+def test_a_sweep_of_rates_misses_the_target_that_one_rate_misses() -> None:
+    with http_server() as url:
+        sweep = ["--sweep-rate", "100,200", "--process", "constant", "--seconds", "1"]
+        assert loadtest(url, *QUICK, *sweep, "--p99-ms", "0.001") == 1
+        assert loadtest(url, *QUICK, *sweep, "--p99-ms", "60000") == 0
+
+
+def test_a_single_answer_is_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = ["--json", str(tmp_path / "study.json"), "--html", str(tmp_path / "page.html")]
+    with http_server() as url:
+        load = ["--rate", "1", "--process", "constant", "--seconds", "1"]
+        assert loadtest(url, *QUICK, *load, *written) == 0
+    assert "the only answer took" in capsys.readouterr().out
+    assert len(read_study(tmp_path / "study.json").trials[0].samples) == 1
+
+
+def test_what_was_measured_is_kept_though_showing_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(study: Study) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("loadtest.cli.loadtest.print_study", fail)
+    study_file, page = tmp_path / "study.json", tmp_path / "page.html"
+    written = ["--json", str(study_file), "--html", str(page)]
+    with http_server() as url, contextlib.suppress(BrokenPipeError):
+        loadtest(url, *QUICK, "--callers", "1", "--seconds", "0.1", *written)
+    assert read_study(study_file).trials[0].samples
+    assert page.exists()
 
 
 def test_few_requests_have_not_met_a_target() -> None:

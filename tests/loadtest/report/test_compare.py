@@ -149,7 +149,7 @@ def test_a_search_without_an_upper_end_can_still_be_better() -> None:
 
 def test_an_invalid_result_of_mlperf_is_worse() -> None:
     comparison = compare(mlperf_study(), mlperf_study(valid=False))
-    assert [change.figure for change in comparison.worse] == ["valid"]
+    assert [change.figure for change in comparison.worse] == ["MLPerf's verdict"]
     assert ("MLPerf", "Server: VALID", "Server: INVALID") in comparison.facts
 
 
@@ -167,6 +167,28 @@ def test_loads_that_differ_are_compared_with_a_caution() -> None:
         "the loads are not the same, and latency depends on load: 40/s and 42/s"
     ]
     assert comparison.changes
+
+
+def test_even_gaps_are_another_load_than_those_of_independent_callers() -> None:
+    one = load_study()
+    load = replace(one.trials[0].load, process="constant")
+    even = replace(one, trials=[replace(one.trials[0], load=load)])
+    assert compare(one, even).cautions == [
+        "the loads are not the same, and latency depends on load: 40/s and 40/s constant"
+    ]
+
+
+def test_what_was_not_asked_alike_is_told_with_a_caution() -> None:
+    one = search_study()
+    before = replace(one, facts={**FACTS, "arrivals": "poisson", "timeout": "60 s"})
+    after = replace(one, facts={**FACTS, "arrivals": "constant", "timeout": "60 s"})
+    comparison = compare(before, after)
+    assert comparison.facts == [("arrivals", "poisson", "constant")]
+    assert comparison.cautions == [
+        "what was asked is not the same (arrivals): a change may be the load's"
+    ]
+    # What an older version did not write down is no difference.
+    assert compare(one, after).cautions == []
 
 
 def test_runs_of_one_study_only_are_named() -> None:

@@ -8,7 +8,12 @@ from rich.console import Console
 from loadtest.report.compare import Change, Comparison, compare
 from loadtest.report.difference import print_comparison, sentence
 from loadtest.traffic.confidence import Interval
-from tests.loadtest.report.studies import load_study, scales_study, search_study
+from tests.loadtest.report.studies import (
+    load_study,
+    mlperf_study,
+    scales_study,
+    search_study,
+)
 
 
 def change(run: str, by: float, **more: object) -> Change:
@@ -61,6 +66,14 @@ def test_every_change_has_its_row_with_its_range_and_meaning() -> None:
     ):
         assert row in rows
     assert any(row.startswith("Worse: ") for row in rows)
+
+
+def test_an_mlperf_verdict_is_told_in_mlperfs_words() -> None:
+    comparison = compare(mlperf_study(), mlperf_study(valid=False))
+    text = printed(comparison)
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "MLPerf's verdict VALID INVALID worse" in rows
+    assert sentence(comparison) == "Worse: MLPerf's verdict INVALID."
 
 
 def test_studies_of_every_size_can_be_printed() -> None:

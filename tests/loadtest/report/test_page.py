@@ -61,6 +61,31 @@ def test_plots_without_data_are_left_out() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_one_answer_is_a_page_too(kind: str) -> None:
+    study = EVERY_KIND[kind]()
+    study = replace(
+        study, trials=[replace(trial, samples=trial.samples[:1]) for trial in study.trials]
+    )
+    assert "p50" not in words(page_of(study).find(".//p[@class]"))
+
+
+def test_no_plot_of_an_interrupted_sweep_takes_one_caller_for_a_busy_server() -> None:
+    study = scales_study()
+    alone = figures(page_of(replace(study, trials=study.trials[:1])))
+    assert "Latency by scale" in alone
+    assert "Throughput by scale" not in alone
+    busy = figures(page_of(replace(study, trials=study.trials[1:2])))
+    assert "Throughput by scale" in busy
+    assert not {"Latency by scale", "Accuracy against latency"} & set(busy)
+
+
+def test_the_page_says_that_a_loop_is_closed() -> None:
+    closed = words(page_of(load_study(rate=None, callers=4)))
+    assert "to 4 callers (closed loop: callers wait for their answers)" in closed
+    assert "Latency of the answers, closed loop: callers wait for their answers" in closed
+
+
 def test_nobody_answered_is_a_page_too() -> None:
     refused = [Sample(0.1, 0.1, 0.2, Outcome.CONNECTION, why="connection refused")]
     for samples in ([], refused):

@@ -37,6 +37,15 @@ def test_a_distribution_never_falls_and_ends_with_the_slowest() -> None:
     assert line[-1][0] == pytest.approx(right, abs=0.2)
 
 
+def test_the_slowest_of_ten_lies_at_the_90_percent_that_were_faster() -> None:
+    chart = distribution("told", {"run": range(1, 11)}, None)
+    texts = {text.text: text for text in chart.iter("text")}
+    assert "answers that were faster" in texts
+    (line,) = lines(chart)
+    grid = float(texts["90%"].get("y")) - 4
+    assert line[-1][1] == pytest.approx(grid, abs=0.5)
+
+
 def test_each_nine_is_as_tall_as_the_one_before() -> None:
     chart = distribution("told", {"run": range(1, 10_001)}, 2000.0)
     at = {text.text: float(text.get("y")) for text in chart.iter("text")}

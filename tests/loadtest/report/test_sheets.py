@@ -14,6 +14,8 @@ from tests.loadtest.report.studies import (
     search_study,
 )
 
+BY_SCALE = "By scale, closed loop: callers wait for their answers"
+
 
 def named(study: Study) -> dict[str, Sheet]:
     return {sheet.title: sheet for sheet in sheets_of(study, seen_of(study))}
@@ -51,6 +53,35 @@ def test_a_single_run_is_told_in_detail() -> None:
     ]  # fmt: skip
 
 
+def test_a_target_adds_the_goodput_of_a_single_run() -> None:
+    study = Study("load", FACTS, [run_of([0.010] * 90 + [0.030] * 10)], p99_ms=20.0)
+    sheet = named(study)["Requests answered within 20 ms"]
+    (share, value, lies_in), per_s = sheet.rows
+    assert (share, value) == ("in time", "90%")
+    low, high = (float(end.rstrip("%")) for end in lies_in.split("-"))
+    assert low < 90 < high <= 100
+    assert per_s[:2] == ["in time, per s", "0.90"]
+    assert per_s[2] == f"{low / 100:.2f}-{high / 100:.2f}"
+
+
+def test_a_closed_loop_is_labelled() -> None:
+    title = "Latency of the answers, closed loop: callers wait for their answers"
+    assert title in named(load_study(rate=None, callers=4))
+    assert title not in named(load_study())
+    runs = named(search_study())["Runs"]
+    assert runs.head[1] == "loop"
+    assert [row[:2] for row in runs.rows] == [
+        ["4 callers", "closed"], ["60/s", "open"], ["30/s", "open"], ["45/s", "open"],
+    ]  # fmt: skip
+
+
+def test_runs_at_even_gaps_are_named_so() -> None:
+    run = run_of([0.010] * 3)
+    even = replace(run, load=replace(run.load, process="constant"), scale=320)
+    study = Study("load", FACTS, [run, even])
+    assert [one.name for one in seen_of(study)] == ["1/s", "scale 320, 1/s constant"]
+
+
 def test_several_runs_have_a_row_each() -> None:
     sheets = named(rates_study())
     assert list(sheets) == ["Runs", "Found"]
@@ -69,7 +100,7 @@ def test_a_target_adds_how_many_were_in_time() -> None:
 
 def test_scales_put_latency_beside_throughput_and_accuracy() -> None:
     study = scales_study()
-    sheet = named(study)["By scale"]
+    sheet = named(study)[BY_SCALE]
     assert list(sheet.head) == [
         "scale", "p50, ms", "lies in", "p99, ms", "answers/s", "lies in", "AP", "AP50", "failed",
     ]  # fmt: skip
@@ -79,7 +110,21 @@ def test_scales_put_latency_beside_throughput_and_accuracy() -> None:
     assert float(by_scale["320"]["p50, ms"]) < 15 < float(by_scale["480"]["p50, ms"])
     assert float(by_scale["320"]["answers/s"]) > 70 > float(by_scale["480"]["answers/s"])
     bare = [replace(trial, ap=None, ap50=None) for trial in study.trials]
-    assert "AP" not in named(replace(study, trials=bare))["By scale"].head
+    assert "AP" not in named(replace(study, trials=bare))[BY_SCALE].head
+
+
+def test_a_scale_of_an_interrupted_sweep_has_dashes_for_what_was_not_run() -> None:
+    study = scales_study()
+    sheet = named(replace(study, trials=study.trials[:3]))[BY_SCALE]
+    rows = {row[0]: dict(zip(sheet.head, row, strict=True)) for row in sheet.rows}
+    assert (rows["320"]["answers/s"], rows["480"]["answers/s"]) != ("-", "-")
+    assert rows["480"]["answers/s"] == "-"
+    assert rows["480"]["p50, ms"] != "-"
+    # The second "lies in" is that of the answers/s.
+    assert sheet.rows[1][5] == "-"
+    # Interrupted before anything counted.
+    bare = replace(study.trials[3], samples=[], load=replace(study.trials[3].load, seconds=0.0))
+    assert named(replace(study, trials=[*study.trials[:3], bare]))[BY_SCALE].rows[1][4] == "-"
 
 
 def test_a_search_says_what_it_found() -> None:

@@ -70,12 +70,67 @@ def test_a_close_call_says_that_it_may_be_chance() -> None:
     assert "which may be chance: the range of their p99 is" in found.sentence
 
 
+def test_a_single_answer_is_told_without_percentiles() -> None:
+    assert verdict(even(1, 0.020)).sentence == (
+        "10.0 answers/s of 10 asked: the only answer took 20.0 ms."
+    )
+
+
+def test_a_rate_with_a_single_answer_is_left_out_of_the_sentence() -> None:
+    one, many = even(1, 0.020).trials[0], even(200, 0.030).trials[0]
+    study = Study("rates", FACTS, [replace(one, load=replace(one.load, rate=1.0)), many])
+    assert verdict(study).sentence == "p99 is 30.0 ms at 10/s."
+
+
+def test_a_scale_with_a_single_answer_is_left_out_of_the_sentence() -> None:
+    study = scales_study()
+    first = replace(study.trials[0], samples=study.trials[0].samples[:1])
+    sentence = verdict(replace(study, trials=[first, *study.trials[1:]])).sentence
+    assert re.fullmatch(
+        r"An idle server's median latency is [\d.]+ ms at scale 480 \(closed loop: .+\)\.", sentence
+    )
+    assert verdict(replace(study, trials=[first])) == (
+        "Too few answers to one caller to tell an idle server's latency.", "warning",
+    )  # fmt: skip
+
+
+def test_an_interrupted_sweep_of_scales_calls_no_busy_server_idle() -> None:
+    study = scales_study()
+    assert verdict(replace(study, trials=study.trials[1:2])).tone == "warning"
+
+
+def test_a_closed_loop_is_said_to_be_one() -> None:
+    said = "to 4 callers (closed loop: callers wait for their answers): p50"
+    assert said in verdict(load_study(rate=None, callers=4)).sentence
+    assert "closed loop" not in verdict(load_study()).sentence
+
+
+def test_rates_that_miss_the_target_are_named() -> None:
+    fast, slow = even(200, 0.020).trials[0], even(200, 0.030).trials[0]
+    slow = replace(slow, load=replace(slow.load, rate=20.0))
+    study = Study("rates", FACTS, [fast, slow], p99_ms=25.0)
+    assert verdict(study) == (
+        "p99 is 20.0 ms at 10/s and 30.0 ms at 20/s. "
+        "Not within the target of 25 ms for 99% of all requests: 20/s.",
+        "error",
+    )
+    assert verdict(replace(study, p99_ms=35.0)) == (
+        "p99 is 20.0 ms at 10/s and 30.0 ms at 20/s. "
+        "Each rate meets the target of 35 ms for 99% of all requests.",
+        "well",
+    )
+    few = replace(slow, samples=slow.samples[:99])
+    assert verdict(replace(study, trials=[fast, few], p99_ms=35.0)).sentence.endswith(
+        ": 20/s; fewer than 100 requests have not met it."
+    )
+
+
 def test_other_kinds_say_what_they_were_run_for() -> None:
     assert re.fullmatch(
         r"p99 is [\d.]+ ms at 10/s and [\d.]+ ms at 80/s\.", verdict(rates_study()).sentence
     )
     assert re.fullmatch(
-        r"An idle server's median latency is [\d.]+ ms at scale 320 to [\d.]+ ms at scale 480\.",
+        r"An idle server's median latency is [\d.]+ ms at scale 320 to [\d.]+ ms at scale 480 .+",
         verdict(scales_study()).sentence,
     )
     assert verdict(search_study()) == (

@@ -106,6 +106,8 @@ def test_difference_of_two_runs() -> None:
     assert unbounded.low == pytest.approx(6 - math.sqrt(10))
 
 
-def test_within_is_half_the_width_as_a_share() -> None:
-    assert Interval(10.0, 9.0, 12.0).within == pytest.approx(0.15)
+def test_within_is_the_wider_side_as_a_share() -> None:
+    assert Interval(10.0, 9.0, 12.0).within == pytest.approx(0.2)
+    assert Interval(10.0, 7.0, 12.0).within == pytest.approx(0.3)
+    assert Interval(10.0, -math.inf, 12.0).within == math.inf
     assert Interval(0.0, 0.0, 1.0).within == math.inf

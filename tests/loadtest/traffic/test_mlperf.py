@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from loadtest.protocols.post import Post
-from loadtest.protocols.protocol import Picture
+from loadtest.protocols.protocol import Call, Picture
 from loadtest.traffic.loadgen import SUMMARY, Plan, Scenario, Verdict, read_summary
 from loadtest.traffic.mlperf import OFFLINE_CALLERS, WARM_UP_CALLS, Mlperf
 from loadtest.traffic.sample import Outcome
@@ -52,6 +53,25 @@ def test_loadgen_and_we_count_the_same_requests(
         assert len(trial.samples) == 110
     else:
         assert trial.load.seconds >= 0.4
+
+
+def test_each_picture_is_sent_before_the_clock_starts(tmp_path: Path) -> None:
+    pictures = [Picture(b"%d" % n, f"{n}.jpg", (1, 1)) for n in range(20)]
+    asked: list[int] = []
+
+    class Kept(Post):
+        def call(self, number: int, picture: Picture, scale: int | None) -> Call:
+            asked.append(number)
+            return super().call(number, picture, scale)
+
+        def prepare(self, pictures: Sequence[Picture], scale: int | None) -> None:
+            asked.append(-1)
+
+    with http_server() as url:
+        plan = Plan("server", 0.5, tmp_path, 200.0, 1000.0, len(pictures))
+        trial, _ = asyncio.run(Mlperf(Kept([url]), pictures).run(plan))
+    assert asked[:21] == list(range(-1, 20))
+    assert len(asked) == 21 + len(trial.samples)
 
 
 def test_summary_is_loadgens_own(tmp_path: Path) -> None:

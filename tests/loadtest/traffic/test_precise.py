@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from loadtest.traffic.precise import GROWTH, LEAST, Precise
 from loadtest.traffic.sample import Outcome, Sample
@@ -40,7 +41,7 @@ def test_run_that_was_too_short_says_by_how_much() -> None:
     # 2.262 * sqrt(0.25 / 1000) = 0.0358, which is from 465 to 536 ms.
     mixed = [Sample(n, n, n + (n * 387 % 1000 + 1) / 1e3, Outcome.OK) for n in range(1000)]
     assert Precise(50.0, 0.025).shortfall(mixed, 60.0) == (
-        "after 60 s the 95 % interval of p50 reaches 7.1 %; 2.5 % to either side were asked for, "
+        "after 60 s the 95 % interval of p50 reaches 7.2 %; 2.5 % to either side were asked for, "
         "which takes more --seconds, or fewer stalls"
     )
     assert Precise(99.0, 0.1).shortfall(ended(150), 7.5) == (
@@ -49,8 +50,26 @@ def test_run_that_was_too_short_says_by_how_much() -> None:
     )
 
 
+def test_wider_side_has_to_be_narrow_enough() -> None:
+    # As above, but all beyond the median are three times as slow: from 465 to 1,608 about 500 ms.
+    mixed = [Sample(n, n, n + (n * 387 % 1000 + 1) / 1e3, Outcome.OK) for n in range(1000)]
+    for sample in mixed:
+        if sample.latency > 0.5005:
+            sample.ended += 2 * sample.latency
+    assert Precise(50.0, 0.5).reach(mixed) == pytest.approx(2.216, abs=0.02)
+
+
 def test_run_that_was_long_enough_says_nothing() -> None:
-    assert Precise(50.0, 0.02).shortfall(ended(2000), 60.0) is None
+    precise = Precise(50.0, 0.02)
+    assert precise(ended(2000))
+    assert precise.shortfall(ended(2000), 60.0) is None
+
+
+def test_run_whose_last_requests_undid_it_says_so() -> None:
     precise = Precise(99.0, 0.1)
     assert precise(ended(2000))
-    assert precise.shortfall(ended(150), 7.5) is None
+    assert precise.shortfall(ended(150), 7.5) == (
+        "the run ended when the 95 % interval of p99 reached 10 % to either side, but with the "
+        "requests that were still under way it has no upper end: a finer --precision runs for "
+        "longer"
+    )

@@ -6,13 +6,18 @@ from itertools import count
 
 import pytest
 
+from loadtest.protocols import detect
+from loadtest.protocols.detect import BodyKind
 from loadtest.protocols.post import Post
 from loadtest.protocols.protocol import Picture
-from loadtest.traffic.run import Runner, since, title_of
+from loadtest.traffic import cores
+from loadtest.traffic.client import open_client
+from loadtest.traffic.run import Counting, Runner, since, title_of
 from loadtest.traffic.sample import Outcome, Sample
 from loadtest.traffic.trial import Load, Trial
 from tests.loadtest.answering import read_request, server
 from tests.loadtest.http_server import http_server
+from tests.loadtest.traffic.virtual import in_virtual_time
 
 PICTURES = [Picture(b"one", "1.jpg", (1, 1)), Picture(b"two", "2.jpg", (1, 1))]
 
@@ -50,6 +55,44 @@ def test_warm_up_is_cut_and_time_begins_after_it() -> None:
     assert starts == pytest.approx([n / 100 for n in range(40)])
     assert trial.load.seconds == pytest.approx(0.4)
     assert trial.client_cores > 0
+
+
+def test_time_in_which_the_last_answer_is_waited_for_does_not_hide_the_clients_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> Trial:
+        now = asyncio.get_running_loop().time
+        # 0.9 of a core for 2 s of warm-up and 10 s that count, then nothing.
+        monkeypatch.setattr(cores.time, "process_time", lambda: 0.9 * min(now(), 12.0))
+        async with open_client(60.0) as client:
+            monkeypatch.setattr(client, "now", now)
+            counting = Counting(client, Load(callers=1, seconds=10.0, warm_up_s=2.0))
+            await asyncio.sleep(70.0)
+            return counting.trial([], None)
+
+    assert in_virtual_time(main, monkeypatch).client_cores == pytest.approx(0.9)
+
+
+def test_bodies_of_all_kinds_are_made_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, str]] = []
+    begun: list[int] = []
+
+    class Begun(Seen):
+        def begin(self, title: str, load: Load) -> None:
+            begun.append(len(made))
+
+    def body_of(kind: BodyKind, picture: Picture) -> detect.Body:
+        made.append((kind, picture.name))
+        return detect.Body(picture.data, "text/plain")
+
+    monkeypatch.setattr(detect, "body_of", body_of)
+    protocol = detect.Detect(["http://a"], {"raw": 8.0, "multipart": 1.0, "json": 1.0})
+    runner = Runner(protocol, PICTURES, Begun())
+    runner.stop()
+    asyncio.run(runner.run(Load(1.0)))
+    kinds = ("raw", "multipart", "json")
+    assert sorted(made) == sorted((kind, name) for kind in kinds for name in ("1.jpg", "2.jpg"))
+    assert begun == [6]
 
 
 def test_closed_loop_has_a_warm_up_too() -> None:

@@ -45,6 +45,9 @@ class Simulated:
         return Trial(load, samples, 0.0, scale)
 
 
+STEP = Load(seconds=30.0, warm_up_s=0.0)
+
+
 def found(run: Simulated, target_ms: float, seconds: float = 200.0) -> Found:
     return asyncio.run(Search(run, target_ms, Load(seconds=seconds, warm_up_s=0.0)).find())
 
@@ -73,6 +76,20 @@ def test_search_finds_what_theory_says() -> None:
     assert result.qps.value == pytest.approx(highest(0.02, 0.1), rel=0.08)
     assert result.qps.low <= highest(0.02, 0.1) <= result.qps.high
     assert result.capacity == pytest.approx(50.0, rel=0.02)
+
+
+def test_what_is_told_as_sure_is_false_in_few_searches() -> None:
+    # A queue that is slow to empty, in short steps: late requests come in a burst or not at all.
+    truth = highest(0.058, 0.5)
+    assert truth == pytest.approx(12.73, abs=0.01)
+    told = [
+        asyncio.run(Search(Simulated(0.058), 500.0, replace(STEP, seed=1000 * n)).find()).qps
+        for n in range(80)
+    ]
+    assert sum(one.low > truth for one in told) <= 4
+    assert sum(one.high < truth for one in told) <= 4
+    assert told[6].low == pytest.approx(10.75)
+    assert told[6].high == pytest.approx(12.9)
 
 
 def test_rate_that_is_told_has_met_the_target_in_a_longer_run() -> None:
@@ -116,9 +133,13 @@ def test_target_below_the_service_time_is_never_met() -> None:
 def test_slow_rates_are_tried_for_longer() -> None:
     run = Simulated(2.0)
     found(run, 5000.0, seconds=30.0)
-    # 100 requests at a quarter of a second each.
+    # About 100 requests at a quarter of a second each.
     assert run.loads[1].rate == pytest.approx(0.25)
     assert run.loads[1].seconds == pytest.approx(400.0)
+    # And twice as many to confirm what was found.
+    last = run.loads[-1]
+    assert last.rate is not None
+    assert last.rate * last.seconds == pytest.approx(200.0)
 
 
 def test_hopeless_step_ends_early() -> None:
@@ -162,6 +183,14 @@ def test_interrupted_search_tells_what_it_has_found() -> None:
     result = found(Simulated(0.02, stop_after=3), 100.0)
     assert len(result.trials) == 3
     assert result.qps.value == pytest.approx(25.0, rel=0.02)
+
+
+def test_interrupted_confirmation_keeps_the_rate_that_was_met() -> None:
+    whole = Simulated(0.02)
+    found(whole, 100.0)
+    confirmations = [n for n, load in enumerate(whole.loads, 1) if load.seconds == 400.0]
+    stopped = found(Simulated(0.02, stop_after=confirmations[0]), 100.0)
+    assert stopped.qps.value == whole.loads[confirmations[0] - 1].rate
 
 
 def test_server_without_an_answer_has_no_rate() -> None:

@@ -78,7 +78,12 @@ def test_mlperf_server_has_its_own_target() -> None:
             "--precision '99': write a percentile and by how many percent it may be off, as in "
             "p99=5",
         ),
-        ("--precision p100=5", "--precision 'p100=5': write a percentile and by how many percent"),
+        ("--precision p99=0", "--precision 'p99=0': write a percentile and by how many percent"),
+        (
+            "--precision p75=5",
+            "--precision 'p75=5': accepted are the percentiles that are reported, p50, p90, p95, "
+            "p99, p99.9",
+        ),
         (
             "--mlperf server",
             "--mlperf server needs --qps R; --find-max-qps finds how much it can be",
