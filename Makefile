@@ -20,7 +20,9 @@ T ?=
 SERVE := .venv/serve
 DEV := .venv/dev
 SUPPLY := .venv/supply
+IMAGE := .venv/image
 TORCH := torch==2.13.0
+IMAGE_EXTRAS := cpu,otel
 DEV_EXTRAS := cpu,train,export,loadtest,otel,ray,dev
 BUNDLE_OPTION = $(if $(BUNDLE),--bundle '$(BUNDLE)')
 INSTALL = -m pip install --quiet --constraint constraints.txt
@@ -62,12 +64,12 @@ check: $(DEV)/.stamp audit  ## Lint, format, types, import contracts, known vuln
 audit: $(SUPPLY)/.stamp  ## Known vulnerabilities in what constraints.txt installs; needs a network
 	@.ci/audit $(SUPPLY)/bin/pip-audit
 
-licences: $(DEV)/.stamp $(SUPPLY)/.stamp  ## Licences of all packages; fails if one is not allowed
+licences: $(DEV)/.stamp $(SUPPLY)/.stamp  ## Licences of all packages but the extras gpu and tensorrt; fails if one is not allowed
 	@exec $(SUPPLY)/bin/pip-licenses --python $(DEV)/bin/python
 
-sbom: $(SERVE)/.stamp $(SUPPLY)/.stamp  ## What serving on CPU installs, as CycloneDX (sbom.json)
+sbom: $(IMAGE)/.stamp $(SUPPLY)/.stamp  ## The Python packages of the image cpu, as CycloneDX (sbom.json)
 	@exec $(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-		--output-file sbom.json $(SERVE)/bin/python
+		--output-file sbom.json $(IMAGE)/bin/python
 
 image:  ## Build the image retinaserve:TARGET=cpu (gpu, train, export) with ENGINE=docker
 	@BUILDAH_FORMAT=docker $(ENGINE) build --target '$(TARGET)' --tag 'retinaserve:$(TARGET)' \
@@ -109,6 +111,15 @@ $(SUPPLY)/.stamp: constraints.txt
 	@echo "Making $(SUPPLY): what examines the packages"
 	@$(call new_venv,$(SUPPLY))
 	@$(SUPPLY)/bin/python $(INSTALL) 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3' 'pip-licenses>=5.5,<6'
+	@touch $@
+
+# As the Dockerfile installs them for its target cpu: without the project, and no pip beside them.
+$(IMAGE)/.stamp: pyproject.toml constraints.txt docker/requirements.py $(SUPPLY)/.stamp
+	@echo "Making $(IMAGE): the packages of the image cpu"
+	@$(call new_venv,--without-pip --clear $(IMAGE))
+	@$(PYTHON) docker/requirements.py $(IMAGE_EXTRAS) >$(IMAGE)/requirements.txt
+	@$(SUPPLY)/bin/python -m pip --python $(IMAGE)/bin/python install --quiet \
+		--constraint constraints.txt --requirement $(IMAGE)/requirements.txt
 	@touch $@
 
 define new_venv

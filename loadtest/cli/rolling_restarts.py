@@ -23,10 +23,14 @@ from loadtest.cli.experiment import add_images, pictures_of, run_experiment
 from loadtest.cli.under_load import calls_in_turn, failures, load_while
 from loadtest.ports import free_ports
 from loadtest.servers import Server
+from model.errors import InputError
 
 DRAIN_DELAY_S = 10 * CHECK_S
 """Long enough for the balancer to see twice that /readyz says 503."""
 SWAP_TIMEOUT_S = 120.0
+
+SERVE = "retinaserve serve"
+"""What has the admin port that a swap is asked for at."""
 
 
 def roll(replicas: Sequence[Server], balancer: Balancer, restarts: int) -> list[int]:
@@ -41,10 +45,20 @@ def roll(replicas: Sequence[Server], balancer: Balancer, restarts: int) -> list[
 
 
 def swap(admin_ports: Sequence[int], bundle: Path) -> list[int]:
-    """Has one server after the other take another bundle; the statuses of their answers."""
+    """Has one server after the other take another bundle; the statuses of their answers.
+
+    Raises InputError where one does not answer.
+    """
     body = {"bundle": str(bundle.resolve())}
-    urls = [f"http://127.0.0.1:{port}/admin/reload" for port in admin_ports]
-    return [httpx.post(url, json=body, timeout=SWAP_TIMEOUT_S).status_code for url in urls]
+    statuses = []
+    for port in admin_ports:
+        url = f"http://127.0.0.1:{port}/admin/reload"
+        try:
+            statuses.append(httpx.post(url, json=body, timeout=SWAP_TIMEOUT_S).status_code)
+        except httpx.TransportError as error:
+            said = str(error) or type(error).__name__
+            raise InputError(f"--swap {bundle}: no answer from {url} ({said})") from None
+    return statuses
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", type=int, default=2, help="servers (%(default)s)")
     parser.add_argument("--restarts", type=int, default=20, help="(%(default)s)")
     parser.add_argument("--rate", type=float, default=10.0, help="requests a second (%(default)g)")
-    parser.add_argument(
-        "--module", default="retinaserve serve", help="what to run with python -m (%(default)s)"
-    )
+    parser.add_argument("--module", default=SERVE, help="what to run with python -m (%(default)s)")
     parser.add_argument("--bundle", type=Path, help="what is served (the packaged one)")
     parser.add_argument("--swap", type=Path, metavar="BUNDLE", help="what to swap to in the end")
     parser.add_argument(
@@ -68,6 +80,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restarts and prints; 1 if a request failed or a server ended badly."""
+    if args.swap and args.module != SERVE:
+        raise InputError(
+            f"--swap does not go with --module {args.module}; accepted is {SERVE}, which has an "
+            "admin port"
+        )
     find_haproxy()  # before servers are started in vain
     env = {"RETINASERVE_DRAIN_DELAY_S": str(args.drain_delay_s)}
     if args.bundle:

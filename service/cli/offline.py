@@ -68,9 +68,9 @@ def run_offline(args: argparse.Namespace, query: DetectQuery) -> int:
     """Does what is left of the run in --out; returns 1 if some pictures could not be read."""
     # Only here: they need what the extra `ray` brings.
     from service.offline.on_ray import connected, done_by_ray
-    from service.offline.plan import Plan, parts_of
+    from service.offline.plan import parts_of
     from service.offline.rule import Rule, facts_of, identity_of
-    from service.offline.run import COCO_FILE, begin, end
+    from service.offline.run import COCO_FILE, alone_in, begin, end, parts_left
     from service.offline.sources import read_sources
 
     manifest = read_bundle(args.bundle).manifest
@@ -85,18 +85,18 @@ def run_offline(args: argparse.Namespace, query: DetectQuery) -> int:
     )
     facts = facts_of(rule, manifest)
     pictures, categories = read_sources(args.pictures, args.images)
-    plan = Plan(facts, parts_of(pictures, args.part_images or PART_IMAGES))
-    if not plan.parts:
-        raise InputError("what was given has no picture")
-    left = begin(rule.folder, plan)
-    if left:
-        before = plan.images - sum(plan.parts[number].num_rows for number in left)
-        with connected(args.ray), progress_bar(plan.images, "image", before) as progress:
-            for done in done_by_ray(left, rule):
-                if done["refused"]:
-                    raise InputError(done["refused"])
-                progress.update(done["images"])
-    outcome = end(rule.folder, plan, manifest.classes, categories)
+    parts = parts_of(pictures, args.part_images or PART_IMAGES)
+    with alone_in(rule.folder):
+        plan = begin(rule.folder, facts, parts)
+        left = parts_left(rule.folder, plan)
+        if left:
+            before = plan.images - sum(plan.parts[number].num_rows for number in left)
+            with connected(args.ray), progress_bar(plan.images, "image", before) as progress:
+                for done in done_by_ray(left, rule):
+                    if done["refused"]:
+                        raise InputError(done["refused"])
+                    progress.update(done["images"])
+        outcome = end(rule.folder, plan, manifest.classes, categories)
     print(f"{outcome.images} pictures: {args.out / COCO_FILE}")
     if outcome.problems:
         print(f"{outcome.problems} of them could not be read", file=sys.stderr)

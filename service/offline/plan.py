@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from model.data.records import refuse_repeated
+from model.errors import InputError
 from model.files import whole_file
 
 PLAN_FILE = "plan.arrow"
@@ -37,7 +40,7 @@ class Named(NamedTuple):
 
     image_id: int
     file: str
-    source: Path
+    source: str
     row_group: int | None = None
 
 
@@ -53,45 +56,75 @@ class Plan:
         """How many pictures there are."""
         return sum(part.num_rows for part in self.parts)
 
-    def write(self, folder: Path) -> None:
-        """Writes the plan's file, whole or not at all."""
-        with (
-            whole_file(folder / PLAN_FILE) as path,
-            pa.OSFile(str(path), "wb") as sink,
-            pa.ipc.new_file(sink, with_facts(COLUMNS, self.facts)) as writer,
-        ):
-            for part in self.parts:
-                writer.write_batch(part)
-
-    def differs_from(self, other: Plan) -> str:
-        """What the other plan, of a later start, has otherwise; empty if they are of one run."""
-        for name in self.facts | other.facts:
-            before, now = self.facts.get(name), other.facts.get(name)
+    def differs_from(self, facts: dict[str, Any], parts: Iterable[pa.RecordBatch]) -> str:
+        """What a later start was given otherwise; empty if it is of the same run."""
+        for name in self.facts | facts:
+            before, now = self.facts.get(name), facts.get(name)
             if before != now:
                 return f"whose {name} was {before} and not {now}"
-        if list(self.parts) != list(other.parts):
+        if any(before != now for before, now in zip_longest(self.parts, parts)):
             return f"of {self.images:,} other pictures, or in other parts"
         return ""
 
 
+def write_plan(folder: Path, facts: dict[str, Any], parts: Iterable[pa.RecordBatch]) -> None:
+    """Writes the plan's file as the parts come, whole or not at all.
+
+    Raises InputError if there is no picture, and for a name or an id that comes twice.
+    """
+    with whole_file(folder / PLAN_FILE) as path:
+        with (
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, with_facts(COLUMNS, facts)) as writer,
+        ):
+            for part in parts:
+                writer.write_batch(part)
+        _check(_read(path))
+
+
 def read_plan(folder: Path) -> Plan:
     """The plan of a run, its parts mapped into memory; FileNotFoundError where none was begun."""
-    reader = pa.ipc.open_file(pa.memory_map(str(folder / PLAN_FILE)))
+    return _read(folder / PLAN_FILE)
+
+
+def _read(path: Path) -> Plan:
+    reader = pa.ipc.open_file(pa.memory_map(str(path)))
     parts = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     plain = [pa.RecordBatch.from_arrays(part.columns, schema=COLUMNS) for part in parts]
     return Plan(facts_of(reader.schema), plain)
 
 
-def parts_of(pictures: Iterable[Named], size: int) -> list[pa.RecordBatch]:
+def _check(plan: Plan) -> None:
+    if not plan.images:
+        raise InputError("what was given has no picture")
+    for column, what in (("file", "picture"), ("image_id", "image id")):
+        # Hashes have 8 bytes, however long the names are; only those that are alike are looked at.
+        hashes = np.fromiter(map(hash, _values(plan, column)), np.int64, plan.images)
+        hashes.sort()
+        alike = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+        if alike:
+            doubtful = (value for value in _values(plan, column) if hash(value) in alike)
+            refuse_repeated(doubtful, what, "the run")
+
+
+def _values(plan: Plan, column: str) -> Iterator[Any]:
+    for part in plan.parts:
+        yield from part[column].to_pylist()
+
+
+def parts_of(pictures: Iterable[Named], size: int) -> Iterator[pa.RecordBatch]:
     """Parts of up to `size` pictures; those out of one row group of a Parquet file are one part.
 
     A row group is read from its start, and can't be shared out without being read more than once.
-    Raises InputError for a name or an id that comes twice.
     """
-    named = list(pictures)
-    refuse_repeated((picture.file for picture in named), "picture", "the run")
-    refuse_repeated((picture.image_id for picture in named), "image id", "the run")
-    return [_batch(part) for part in _grouped(named, size)]
+    part: list[Named] = []
+    for picture in pictures:
+        if part and not _belongs(picture, part, size):
+            yield _batch(part)
+            part = []
+        part.append(picture)
+    if part:
+        yield _batch(part)
 
 
 def with_facts(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
@@ -105,22 +138,16 @@ def facts_of(schema: pa.Schema) -> dict[str, Any]:
     return facts
 
 
-def _grouped(pictures: Sequence[Named], size: int) -> Iterator[Sequence[Named]]:
-    begin = 0
-    for end in range(1, len(pictures) + 1):
-        first = pictures[begin]
-        if end < len(pictures):
-            group = (pictures[end].source, pictures[end].row_group)
-            in_group = first.row_group is not None and group == (first.source, first.row_group)
-            in_size = first.row_group is None is group[1] and end - begin < size
-            if in_group or in_size:
-                continue
-        yield pictures[begin:end]
-        begin = end
+def _belongs(picture: Named, part: Sequence[Named], size: int) -> bool:
+    """Whether the picture, which is the next one, is of this part too."""
+    first = part[0]
+    if first.row_group is None:
+        return picture.row_group is None and len(part) < size
+    return (picture.source, picture.row_group) == (first.source, first.row_group)
 
 
 def _batch(part: Sequence[Named]) -> pa.RecordBatch:
     image_ids, files, sources, row_groups = zip(*part, strict=True)
-    columns = [image_ids, files, [str(source) for source in sources], row_groups]
+    columns = [image_ids, files, sources, row_groups]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, COLUMNS, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=COLUMNS)

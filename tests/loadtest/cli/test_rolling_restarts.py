@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from loadtest.cli.rolling_restarts import main
+from loadtest.cli.rolling_restarts import main, swap
+from loadtest.ports import free_ports
+from model.errors import InputError
 from tests.service.bundles import as_version, with_record, write_known_bundle
 
 NULL = ["--module", "loadtest.speed.null_server", "--rate", "20"]
@@ -39,3 +43,18 @@ def test_without_a_balancer_it_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     assert main(NULL) == 2
     assert capsys.readouterr().err == "haproxy is not installed: apt-get install haproxy\n"
+
+
+def test_a_swap_of_what_has_no_admin_port_is_refused_before_anything_starts(capsys):
+    assert main([*NULL, "--swap", "bundles/b"]) == 2
+    assert capsys.readouterr().err == (
+        "--swap does not go with --module loadtest.speed.null_server; accepted is "
+        "retinaserve serve, which has an admin port\n"
+    )
+
+
+def test_a_swap_that_nobody_answers_is_a_sentence():
+    (port,) = free_ports(1)
+    sentence = rf"--swap b: no answer from http://127.0.0.1:{port}/admin/reload \(.+\)"
+    with pytest.raises(InputError, match=sentence):
+        swap([port], Path("b"))

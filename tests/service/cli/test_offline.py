@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import retinaserve
+from model.files import alone
 from tests.service.bundles import as_version, with_record, write_known_bundle
 
 
@@ -76,3 +77,17 @@ def test_a_folder_of_another_bundles_run_is_refused(picture, tmp_path, capsys):
         assert detect(*words, bundle) == 2
     said = capsys.readouterr().err
     assert "found: is of another run, whose model was {'name': 'known', 'version': '3'}" in said
+
+
+def test_a_second_driver_in_the_folder_is_refused_and_leaves_the_first_ones_files(
+    picture, tmp_path, capsys
+):
+    found = tmp_path / "found"
+    words = [picture, "--ray", "127.0.0.1:1", "--out", found]
+    assert detect(*words) == 2
+    half = found / "detections" / ".part-5f-part-000000.parquet"
+    half.touch()
+    with alone(found / "lock"):
+        assert detect(*words) == 2
+    assert "found: another run works here; wait for its end" in capsys.readouterr().err
+    assert half.exists()

@@ -32,8 +32,8 @@ PROBLEM = {
 @pytest.fixture
 def plan() -> Plan:
     """Three pictures in two parts."""
-    names = [Named(number, f"{number}.jpg", Path("/in")) for number in (1, 2, 3)]
-    return Plan({}, parts_of(names, 2))
+    names = [Named(number, f"{number}.jpg", "/in") for number in (1, 2, 3)]
+    return Plan({}, list(parts_of(names, 2)))
 
 
 def row(number: int, said: dict[str, object]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from PIL import Image
 from export.engines.session import DeviceFault, OutOfMemory, SessionError
 from export.manifest import read_bundle
 from service.cli.finder import LocalFinder
-from service.offline.plan import Named, Plan, parts_of
+from service.offline.plan import Named, parts_of
 from service.offline.results import results_file
 from service.offline.rule import Rule, facts_of, identity_of
 from service.offline.run import begin
@@ -41,13 +41,13 @@ def rule(tmp_path: Path, known_bundle: Path) -> Rule:
     for name, content in contents.items():
         (tmp_path / "in" / f"{name}.png").write_bytes(content)
     names = [
-        Named(number, f"{name}.png", tmp_path / "in" / f"{name}.png")
+        Named(number, f"{name}.png", f"{tmp_path}/in/{name}.png")
         for number, name in enumerate("abcd", 1)
     ]
     query = DetectQuery(score_threshold=0.2)
     rule = Rule(tmp_path, known_bundle, identity_of(known_bundle), query, "auto", "cpu", 1)
     facts = facts_of(rule, read_bundle(known_bundle).manifest)
-    assert begin(tmp_path, Plan(facts, parts_of(names, 2))) == [0, 1]
+    begin(tmp_path, facts, parts_of(names, 2))
     return rule
 
 
@@ -149,7 +149,7 @@ def test_pictures_out_of_parquet(rule, tmp_path):
     )
     pictures, _ = read_sources([tmp_path / "in.parquet"], None)
     folder = tmp_path / "out"
-    begin(folder, Plan({}, parts_of(pictures, 1)))
+    begin(folder, {}, parts_of(pictures, 1))
     assert Worker(replace(rule, folder=folder))({"part": 0}) == GOOD
     first, second = rows_of(replace(rule, folder=folder), 0)
     assert (first["file"], first["image"]) == ("x", {"width": 40, "height": 30})
