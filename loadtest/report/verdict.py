@@ -49,7 +49,8 @@ def verdict_of(study: Study, seen: Sequence[Seen]) -> Verdict:
 def _of_run(study: Study, one: Seen) -> Verdict:
     summary, load = one.summary, one.trial.load
     asked = (
-        f" of {load.rate:g} asked"
+        # Poisson arrivals are fewer or more than their rate: that is not the server's doing.
+        f" of {number_words(summary.sent / load.seconds)} sent at a rate of {load.rate:g}"
         if load.rate
         else f" to {count_words(load.callers or 1, 'caller')}" + f" ({CLOSED})" * one.is_closed
     )

@@ -35,8 +35,15 @@ def even(count: int, latency: float, failing: int = 0) -> Study:
 
 def test_a_run_is_told_by_rate_and_latency() -> None:
     sentence, tone = verdict(even(2000, 0.020))
-    assert sentence == "10.0 answers/s of 10 asked: p50 20.0 ms, p99 20.0 ms."
+    assert sentence == "10.0 answers/s of 10.0 sent at a rate of 10: p50 20.0 ms, p99 20.0 ms."
     assert tone == "note"
+
+
+def test_arrivals_that_were_fewer_than_their_rate_by_chance_are_no_shortfall() -> None:
+    study = even(1800, 0.020)
+    load = replace(study.trials[0].load, seconds=200.0)
+    sentence, _ = verdict(replace(study, trials=[replace(study.trials[0], load=load)]))
+    assert sentence.startswith("9.00 answers/s of 9.00 sent at a rate of 10: p50 20.0 ms")
 
 
 def test_failures_are_part_of_the_sentence() -> None:
@@ -72,7 +79,7 @@ def test_a_close_call_says_that_it_may_be_chance() -> None:
 
 def test_a_single_answer_is_told_without_percentiles() -> None:
     assert verdict(even(1, 0.020)).sentence == (
-        "10.0 answers/s of 10 asked: the only answer took 20.0 ms."
+        "10.0 answers/s of 10.0 sent at a rate of 10: the only answer took 20.0 ms."
     )
 
 
