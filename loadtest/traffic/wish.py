@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from loadtest.traffic.arrivals import Process
 from loadtest.traffic.loadgen import NAMES, Scenario
@@ -28,6 +29,9 @@ SECONDS: dict[Kind, float] = {
 
 MOST_SECONDS = 300.0
 """Of a run that ends when it is precise enough, unless it is said."""
+
+PROCESS: Process = "poisson"
+"""Of arrivals, unless it is said."""
 
 CALLERS = 8
 """That keep a server busy, unless it is said."""
@@ -95,9 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     load.add_argument(
         "--process",
-        choices=("poisson", "constant"),
-        default="poisson",
-        help="of a rate: as from many independent callers, or at even gaps (%(default)s)",
+        choices=get_args(Process),
+        help=f"of a rate: as from many independent callers, or at even gaps ({PROCESS})",
     )
     load.add_argument(
         "--seconds", type=float, metavar="S", help="of a run, without its warm-up (10 to 60)"
@@ -129,11 +132,10 @@ def wish_of(args: argparse.Namespace) -> Wish:
     _check_numbers(args)
     _check_company(args, kind)
     precise = _precise_of(args.precision)
-    process: Process = args.process
     load = Load(
         rate=args.rate,
         callers=args.callers if kind == "load" else None,
-        process=process,
+        process=args.process or PROCESS,
         seconds=args.seconds or (MOST_SECONDS if precise else SECONDS[kind]),
         warm_up_s=args.warm_up,
         timeout_s=args.timeout,
@@ -189,6 +191,9 @@ def _check_company(args: argparse.Namespace, kind: Kind) -> None:
         raise InputError(f"--rate does not go with {_option(kind)}, which sets the load itself")
     if kind in ("max-qps", "mlperf") and args.callers is not None:
         raise InputError(f"--callers does not go with {_option(kind)}, which sets the load itself")
+    closed = "--callers" if kind == "load" and args.callers is not None else _option(kind)
+    if args.process is not None and closed in ("--callers", "--sweep-scale", "--mlperf"):
+        raise InputError(f"--process does not go with {closed}: it is for arrivals at a rate")
     if kind == "scales" and args.scale is not None:
         raise InputError("--scale does not go with --sweep-scale")
     if kind != "load" and args.precision is not None:

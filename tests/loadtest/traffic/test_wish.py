@@ -31,6 +31,9 @@ def test_sweeps_are_lists() -> None:
     assert wish("--sweep-scale", "320, 480,320").scales == (320, 480)
     assert wish("--sweep-rate", "2,4.5").rates == (2.0, 4.5)
     assert wish("--sweep-rate", "auto").rates is None
+    assert wish("--sweep-rate", "auto", "--callers", "3", "--process", "constant").load == Load(
+        process="constant", seconds=20.0
+    )
     # In a sweep callers keep the server busy; they are no load of their own.
     assert wish("--sweep-scale", "320", "--callers", "4").load.callers is None
 
@@ -91,6 +94,14 @@ def test_mlperf_server_has_its_own_target() -> None:
         (
             "--mlperf singlestream --qps 5",
             "--qps does not go with --mlperf singlestream: one request at a time",
+        ),
+        (
+            "--callers 2 --process constant",
+            "--process does not go with --callers: it is for arrivals at a rate",
+        ),
+        (
+            "--sweep-scale 320 --process poisson",
+            "--process does not go with --sweep-scale: it is for arrivals at a rate",
         ),
         ("--mlperf offline --p99-ms 9", "--p99-ms does not go with --mlperf offline"),
         ("--out logs", "--out goes with --mlperf; a report goes to --json or --html"),
