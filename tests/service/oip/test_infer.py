@@ -441,7 +441,7 @@ async def test_a_timeout_is_in_microseconds_and_counts_from_arrival(serving):
     engine.hold = False
     async with serving(engine=engine) as client:
         engine.hold = True
-        late = await client.post(INFER, json=asking(PNG, parameters={"timeout": 30_000}))
+        late = await client.post(INFER, json=asking(PNG, parameters={"timeout": 300_000}))
         engine.release_all()
         fine = await client.post(INFER, json=asking(PNG, parameters={"timeout": 60_000_000}))
     assert (late.status_code, late.json()["code"]) == (504, "deadline_passed")
