@@ -15,7 +15,7 @@ from service.context import RequestContext
 from service.detections import Options, result_of
 from service.detector import detect
 from service.errors import Malformed, Problem
-from service.payloads import pictures_of
+from service.payloads import is_picture, pictures_of
 from service.pictures.decoding import in_pool
 from service.pictures.drawing import draw_detections
 from service.runtime import Runtime
@@ -60,7 +60,7 @@ async def answer(
 ) -> Response:
     """The response to a body that has been read. Raises a Problem if its one picture does."""
     max_images = runtime.settings.max_images
-    if len(body) <= INLINE_BODY_BYTES:
+    if len(body) <= INLINE_BODY_BYTES or is_picture(content_type):
         pictures = pictures_of(content_type, body, max_images)
     else:
         pictures = await in_pool(runtime.decoders, pictures_of, content_type, body, max_images)

@@ -12,11 +12,18 @@ from python_multipart.multipart import Field, File, FormParser
 
 from service.errors import Malformed
 
+WRAPPED = ("multipart/form-data", "application/json")
+
 MAX_FORM_FIELDS = 64
 """Fields that are not files are ignored, but not without end: each costs time to parse."""
 
 MAX_JSON_VALUES = 2_000_000
 """Values that a JSON body may hold: each takes up to 100 bytes once parsed, and as text only 2."""
+
+
+def is_picture(content_type: str | None) -> bool:
+    """Whether `pictures_of` takes a body of this type as the picture itself."""
+    return _header(content_type).get_content_type() not in WRAPPED
 
 
 def pictures_of(content_type: str | None, body: bytes, max_images: int) -> list[bytes]:
@@ -28,8 +35,7 @@ def pictures_of(content_type: str | None, body: bytes, max_images: int) -> list[
     """
     if not body:
         raise Malformed("the body is empty: send a picture")
-    header = Message()
-    header["content-type"] = content_type or "application/octet-stream"
+    header = _header(content_type)
     match header.get_content_type():
         case "multipart/form-data":
             pictures = _multipart(header.get_param("boundary"), body, max_images)
@@ -40,6 +46,12 @@ def pictures_of(content_type: str | None, body: bytes, max_images: int) -> list[
     if not all(pictures):
         raise Malformed("one of the images is empty")
     return pictures
+
+
+def _header(content_type: str | None) -> Message:
+    header = Message()
+    header["content-type"] = content_type or "application/octet-stream"
+    return header
 
 
 def _multipart(boundary: object, body: bytes, max_images: int) -> list[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Malformed
-from service.payloads import pictures_of
+from service.payloads import is_picture, pictures_of
 
 ONE, TWO = b"\xff\xd8\xff first", b"\x89PNG second\r\n--not-the-boundary"
 
@@ -35,6 +35,28 @@ def multipart(*files: bytes, boundary: str = "b0", end: bool = True) -> bytes:
 pytestmark = pytest.mark.usefixtures("quiet_parser")
 
 FORM = "multipart/form-data; boundary=b0"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "alone"),
+    [
+        (None, True),
+        ("", True),
+        ("image/jpeg", True),
+        ("application/x-www-form-urlencoded", True),
+        ("nonsense", True),
+        (FORM, False),
+        ("Multipart/Form-Data", False),
+        ("application/json; charset=utf-8", False),
+    ],
+)
+def test_what_is_a_picture_by_its_type_is_not_taken_apart(content_type, alone):
+    assert is_picture(content_type) is alone
+    if alone:
+        assert pictures_of(content_type, ONE, 4) == [ONE]
+    else:
+        with pytest.raises(Malformed):
+            pictures_of(content_type, ONE, 4)
 
 
 def b64(data: bytes) -> str:
