@@ -32,8 +32,9 @@ class Server:
         module: str = "retinaserve serve",
         port: int = 0,
         env: Mapping[str, str] = {},
+        python: str = sys.executable,
     ) -> None:
-        self._command = [sys.executable, "-m", *module.split(), *arguments]
+        self._command = [python, "-m", *module.split(), *arguments]
         self._command += ["--port", str(port), "--log-level", "warning"]
         self._env = os.environ | env
         self.port = port
