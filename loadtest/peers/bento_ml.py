@@ -16,7 +16,7 @@ from loadtest.peers.detector import MAX_BATCH, Detector
 from loadtest.peers.peer import announce, port_of
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class Detect:
     """POST /detect of a multipart form with a file `image`."""
 
@@ -35,5 +35,7 @@ class Detect:
 if __name__ == "__main__":
     port = port_of(__doc__)
     announce(port, "/readyz")
-    command = ["bentoml", "serve", "loadtest.peers.bento_ml:Detect", "--port", str(port)]
-    sys.exit(subprocess.run([sys.executable, "-m", *command, "--host", "127.0.0.1"]).returncode)
+    command = [sys.executable, "-m", "bentoml", "serve", "loadtest.peers.bento_ml:Detect"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    # Its log goes to stderr: nobody reads stdout once the server is ready.
+    sys.exit(subprocess.run(command, stdout=sys.stderr).returncode)

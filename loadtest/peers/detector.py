@@ -1,4 +1,8 @@
-"""What every peer serves: the bundled model, decoded and answered as by our own service."""
+"""What every peer serves: the bundled model, decoded and answered as by our own service.
+
+The peers around it are written as their own documentation shows, each with its package in the
+Python that runs it.
+"""
 
 from __future__ import annotations
 
