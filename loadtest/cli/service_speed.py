@@ -42,7 +42,7 @@ async def measure(server: Server, pipeline: Pipeline, args: argparse.Namespace) 
     async with open_client(TIMEOUT_S) as client:
         await closed_loop(client, 2, 1.0, calls)
         for _ in range(args.rounds):
-            plain, one = await alone(client, calls, pipeline, args)
+            plain, one = await alone(client, calls, pipeline, args.seconds * ALONE_S)
             plain_ms.append(plain)
             idle_ms.append(one)
             added_ms.append(one - plain)
@@ -71,13 +71,13 @@ def best_rate(pipeline: Pipeline, seconds: float) -> float:
 
 
 async def alone(
-    client: Client, calls: Callable[[int], Call], pipeline: Pipeline, args: argparse.Namespace
+    client: Client, calls: Callable[[int], Call], pipeline: Pipeline, seconds: float
 ) -> tuple[float, float]:
     """The median ms of a picture in process and over HTTP, in turns, nothing beside it."""
     plain, served = [], []
-    end = time.monotonic() + args.seconds * ALONE_S
+    end = time.monotonic() + seconds
     number = 0
-    while time.monotonic() < end or number < len(args.pictures):
+    while time.monotonic() < end or number < len(pipeline.pictures):
         plain.append(pipeline.alone(number))
         (sample,) = checked([await client.send(calls(number), client.now())])
         served.append(sample.latency)

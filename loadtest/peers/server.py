@@ -7,8 +7,8 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from loadtest.ports import free_ports
@@ -35,9 +35,38 @@ class PeerServer(Server):
     def __exit__(self, *_: object) -> None:
         left = descendants(self.process.pid)
         self.stop()
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(left, signal.SIGKILL)
+
+
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """Runs a server for the block, stopped but where it is `awake`: it takes no CPU time."""
+    with server:
+        _signal(_processes(server), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(_processes(server), signal.SIGCONT)
+
+
+@contextmanager
+def awake(server: Server) -> Iterator[None]:
+    """Lets a frozen server run for the block."""
+    _signal(_processes(server), signal.SIGCONT)
+    try:
+        yield
+    finally:
+        _signal(_processes(server), signal.SIGSTOP)
+
+
+def _processes(server: Server) -> list[int]:
+    return [server.process.pid, *descendants(server.process.pid)]
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _posted(kind: BodyKind) -> Callable[[str, bytes], Call]:

@@ -22,7 +22,7 @@ class Pipeline:
     """Decoding, one picture at a time, and a session."""
 
     def __init__(self, session: Session, pictures: Sequence[bytes]) -> None:
-        self._session, self._pictures = session, pictures
+        self._session, self.pictures = session, pictures
 
     @property
     def manifest(self) -> Manifest:
@@ -32,7 +32,7 @@ class Pipeline:
     def alone(self, number: int) -> float:
         """Seconds from a picture's bytes to its detections, nothing beside it."""
         began = time.perf_counter()
-        self._run([self._prepared(self._pictures[number % len(self._pictures)])])
+        self._run([self._prepared(self.pictures[number % len(self.pictures)])])
         return time.perf_counter() - began
 
     def rate(self, batch: int, seconds: float) -> float:
@@ -41,7 +41,7 @@ class Pipeline:
         stopped = threading.Event()
 
         def decode() -> None:
-            for data in cycle(self._pictures):
+            for data in cycle(self.pictures):
                 image = self._prepared(data)
                 while not stopped.is_set():
                     try:
