@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from model.errors import InputError
 from model.machine import cpu_name
 from service.engine.chaos import HEADER
 
+MAY_BE_ZERO = ("drain_delay_s", "most_mb_per_hour", "run_ms", "score", "seed")
+"""Numbers of experiments of which 0 means something."""
+
 
 def run_experiment(
     described: str | None,
@@ -22,16 +26,31 @@ def run_experiment(
     run: Callable[[argparse.Namespace], int],
     arguments: Sequence[str] | None,
 ) -> int:
-    """The exit code of `run` with the arguments; 2 and a sentence on stderr for bad input."""
+    """The exit code of `run` with the arguments; 2 and a sentence on stderr for bad input.
+
+    Numbers have to be above 0, and those of `MAY_BE_ZERO` not below.
+    """
     parser = argparse.ArgumentParser(
         description=described, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     configure(parser)
+    args = parser.parse_args(arguments)
     try:
-        return run(parser.parse_args(arguments))
+        _check_numbers(args)
+        return run(args)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            zero = name in MAY_BE_ZERO
+            if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+                option = "--" + name.replace("_", "-")
+                accepted = "from" if zero else "above"
+                raise InputError(f"{option} {value:g}: accepted are numbers {accepted} 0")
 
 
 def machine() -> str:

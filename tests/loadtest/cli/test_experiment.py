@@ -10,6 +10,8 @@ from model.errors import InputError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", type=int)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--share", type=float)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,6 +27,25 @@ def test_an_experiment_ends_with_its_own_status():
 def test_bad_input_is_a_sentence_and_status_2(capsys):
     assert run_experiment("", configure, run, []) == 2
     assert capsys.readouterr().err == "--code: accepted are numbers\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "accepted"),
+    [("--code=0", "above"), ("--code=-1", "above"), ("--seed=-1", "from")],
+)
+def test_a_number_of_which_nothing_can_be_made_is_refused(option, accepted, capsys):
+    assert run_experiment("", configure, run, [option]) == 2
+    said = option.replace("=", " ")
+    assert capsys.readouterr().err == f"{said}: accepted are numbers {accepted} 0\n"
+
+
+def test_a_number_that_is_none_is_refused(capsys):
+    assert run_experiment("", configure, run, ["--share", "nan"]) == 2
+    assert capsys.readouterr().err == "--share nan: accepted are numbers above 0\n"
+
+
+def test_zero_is_fine_where_it_means_something():
+    assert run_experiment("", configure, run, ["--code", "1", "--seed", "0"]) == 1
 
 
 def asked(*words: str) -> argparse.Namespace:
