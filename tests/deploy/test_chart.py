@@ -14,6 +14,7 @@ from tests.deploy.kubernetes import (
     VERSIONS,
     check,
     example,
+    helm,
     pod,
     quantity,
     render,
@@ -56,8 +57,7 @@ def test_kubernetes_takes_what_is_rendered(values):
 
 @pytest.mark.parametrize("values", CASES.values(), ids=CASES.keys())
 def test_helm_lint_has_nothing_to_say(values):
-    helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
-    report = helm.lint(CHART, values, strict=True)
+    report = helm().lint(CHART, values, strict=True)
     worse_than_a_hint = [one for one in report["messages"] if one["severity"] > 1]
     assert (worse_than_a_hint, report["errors"]) == ([], [])
 

@@ -11,7 +11,7 @@ import yaml
 
 from export.cli import build
 from service.settings import PREFIX, Settings, read_settings
-from tests.deploy.kubernetes import CHART, example, pod, render, server, the, variables
+from tests.deploy.kubernetes import CHART, example, helm, pod, render, server, the, variables
 from tests.deploy.settings_schema import SCHEMA, settings_schema
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -27,8 +27,7 @@ def settings_of(values, monkeypatch) -> Settings:
 
 def refusal(values) -> str:
     """What Helm says against these values."""
-    helm = pytest.importorskip("helm_python", reason="helm-python-sdk is not installed")
-    with pytest.raises(helm.HelmError) as caught:
+    with pytest.raises(helm().HelmError) as caught:
         render(values)
     return str(caught.value)
 

@@ -7,14 +7,13 @@ the most.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import io
 import json
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 from PIL import Image
 
@@ -27,6 +26,7 @@ from service.settings import packaged_bundle
 from tests.exif import exif_of
 from tests.service import hostile
 from tests.service.fakes import THREE, picture
+from tests.service.peak import growth
 from tests.service.pictures import avif_files
 
 SCALE = 480
@@ -97,23 +97,6 @@ def files(width: int, height: int) -> dict[str, Callable[[], bytes]]:
     }
 
 
-def measured(use: Callable[[], object]) -> int:
-    """By how many bytes this process grows at the most while something is done."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _memory("VmRSS")
-    use()
-    return _memory("VmHWM") - before
-
-
-def _memory(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise LookupError(name)
-
-
 def _rgba_noise(width: int, height: int) -> bytes:
     rgba = Image.effect_noise((width, height), 60).convert("RGBA")
     rgba.putalpha(rgba.getchannel("G"))
@@ -144,16 +127,17 @@ def main(megapixels: float, names: list[str]) -> None:
         if names and name not in names:
             continue
         data = make()
+        gc.collect()
         image = open_header(data, 10**9)
         if name in DRAWN:
             reserved = upright_bytes(image, data)
-            found[name + ", drawn"] = {
-                "reserved": reserved, "grew": measured(lambda data=data: draw(data))
-            }  # fmt: skip
+            _, grew = growth(partial(draw, data))
+            found[name + ", drawn"] = {"reserved": reserved, "grew": grew}
         shrink = shrink_in_decoder(image, SCALE)
         reserved = decoded_bytes(image, data, SCALE, manifest, shrink)
         del image
-        found[name] = {"reserved": reserved, "grew": measured(lambda data=data: prepare(data))}
+        _, grew = growth(partial(prepare, data))
+        found[name] = {"reserved": reserved, "grew": grew}
     json.dump(found, sys.stdout)
 
 

@@ -12,12 +12,13 @@ import pytest
 
 from tests.service.console.visits import CELL, PICTURE
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl"),
+]
 
 
 def test_the_command_does_what_the_page_shows(server, look, tmp_path):
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl")
     name = "it's my cell.png"
     (tmp_path / name).write_bytes(PICTURE)
     console = look(server.url)
@@ -34,8 +35,6 @@ def test_the_command_does_what_the_page_shows(server, look, tmp_path):
 
 
 def test_the_command_of_the_example_needs_no_file(server, look, tmp_path):
-    if shutil.which("curl") is None:
-        pytest.skip("needs curl")
     console = look(server.url, permissions=["clipboard-read", "clipboard-write"])
     console.get_by_role("button", name="Try an example").click()
     console.answered()

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -94,16 +93,3 @@ async def _enter(life) -> None:
 
 async def _leave(life) -> None:
     await life.__aexit__(None, None, None)
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had, since `forget_peak` where the system allows it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("VmHWM")
-
-
-def forget_peak() -> None:
-    """Has the peak of memory begin anew."""
-    Path("/proc/self/clear_refs").write_text("5")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 from collections import Counter
@@ -19,8 +18,9 @@ from service.pictures.decoded_bytes import decoded_bytes
 from service.pictures.images import decode_into_canvas, open_header
 from tests.service.fakes import make_manifest
 from tests.service.fuzz.mutation import mutants
-from tests.service.fuzz.target import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS, forget_peak, peak_bytes
+from tests.service.fuzz.target import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS
 from tests.service.hostile import black
+from tests.service.peak import MEASURABLE, WHY_NOT, growth
 from tests.service.pictures import avif_files
 
 CASES = int(os.environ.get("FUZZ_CASES", "600")) // 2
@@ -64,14 +64,14 @@ def seeds() -> list[bytes]:
 
 def grown(use: Callable[[], T]) -> tuple[T | None, int]:
     """What it gives, None where it is refused, and by how many bytes the process grew at most."""
-    ctypes.CDLL(None).malloc_trim(0)  # what is free would be taken again, and seem to cost nothing
-    forget_peak()
-    before = peak_bytes()
-    try:
-        value = use()
-    except Problem:
-        value = None
-    return value, peak_bytes() - before
+
+    def given() -> T | None:
+        try:
+            return use()
+        except Problem:
+            return None
+
+    return growth(given)
 
 
 def opened(data: bytes) -> tuple[Image.Image, int]:
@@ -80,9 +80,8 @@ def opened(data: bytes) -> tuple[Image.Image, int]:
     return image, decoded_bytes(image, data, 128, MANIFEST)
 
 
+@pytest.mark.skipif(not MEASURABLE, reason=WHY_NOT)
 def test_no_broken_file_takes_more_than_is_reserved_for_it() -> None:
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("this system does not let a process begin its peak of memory anew")
     outcomes: Counter[str] = Counter()
     for data in islice(mutants(seed=7, whole=seeds()), CASES):
         found, grew = grown(partial(opened, data))

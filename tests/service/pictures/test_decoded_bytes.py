@@ -12,13 +12,14 @@ import pytest
 
 from service.pictures.images import DEFAULT_MAX_PIXELS
 from service.settings import Settings
+from tests.service.peak import MEASURABLE, WHY_NOT
+
+pytestmark = pytest.mark.skipif(not MEASURABLE, reason=WHY_NOT)
 
 ROOT = Path(__file__).parents[3]
 
 
 def measure(megapixels: float, *names: str) -> dict[str, dict[str, int]]:
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("this system does not let a process begin its peak of memory anew")
     done = subprocess.run(
         [sys.executable, "tests/service/decode_memory.py", str(megapixels), *names],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
