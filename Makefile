@@ -52,7 +52,6 @@ soak: $(DEV)/.stamp  ## Mixed load for MINUTES=30: does memory stay, do the coun
 	@exec $(DEV)/bin/python -m loadtest.cli.soak --minutes '$(MINUTES)'
 
 fuzz: $(DEV)/.stamp  ## Throw CASES=10000 broken files and made requests at the service
-	@$(DEV)/bin/python $(INSTALL) 'schemathesis>=4,<5'
 	@FUZZ_CASES='$(CASES)' exec $(DEV)/bin/python -m pytest tests/service/fuzz
 
 check: $(DEV)/.stamp audit  ## Lint, format, types, import contracts, known vulnerabilities

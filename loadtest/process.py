@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 
 class Memory(NamedTuple):
@@ -30,17 +31,5 @@ def memory_of(pid: int) -> Memory:
 
 def cpu_s(pid: int) -> float:
     """CPU time that a process has used, in user mode and in the kernel."""
-    # What stands before the last bracket is the command's name, which may hold anything.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
-
-
-def descendants(pid: int) -> list[int]:
-    """The processes that it has started, and those that these have."""
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").glob("*/children")
-        for child in task.read_text().split()
-    ]
-    return children + [one for child in children for one in descendants(child)]
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)

@@ -65,7 +65,7 @@ class Figures:
         """One line."""
         p50, p90, p99 = np.percentile(self.loaded_ms, (50, 90, 99), method="higher")
         return (
-            f"idle +{Spread.of(self.added_ms).text(1)} ms; "
+            f"idle {Spread.of(self.added_ms).text(1)} ms added; "
             f"{Spread.of(self.rates).text(1)} images/s; "
             f"under load p50 {p50:.0f}, p90 {p90:.0f}, p99 {p99:.0f} ms, {self.failed} failed"
         )

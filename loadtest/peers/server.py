@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+import psutil
+
 from loadtest.ports import free_ports
-from loadtest.process import descendants
 from loadtest.protocols.detect import BodyKind, body_of
 from loadtest.protocols.protocol import Call, Picture
 from loadtest.servers import Server
 
 
 class Peer(NamedTuple):
-    """A framework's server: its module in this package, and the call that sends it a picture."""
+    """A framework's server: the module that runs it, and the call that sends it a picture."""
 
     module: str
     call: Callable[[str, bytes], Call]
@@ -30,43 +29,53 @@ class PeerServer(Server):
 
     def __init__(self, peer: Peer, python: str = sys.executable) -> None:
         (port,) = free_ports(1)
-        super().__init__(module=f"loadtest.peers.{peer.module}", port=port, python=python)
+        super().__init__(module=peer.module, port=port, python=python)
 
     def __exit__(self, *_: object) -> None:
-        left = descendants(self.process.pid)
+        _, *left = _processes(self)
         self.stop()
-        _signal(left, signal.SIGKILL)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager
 def frozen(server: Server) -> Iterator[None]:
     """Runs a server for the block, stopped but where it is `awake`: it takes no CPU time."""
     with server:
-        _signal(_processes(server), signal.SIGSTOP)
+        _suspend(server)
         try:
             yield
         finally:
-            _signal(_processes(server), signal.SIGCONT)
+            _resume(server)
 
 
 @contextmanager
 def awake(server: Server) -> Iterator[None]:
     """Lets a frozen server run for the block."""
-    _signal(_processes(server), signal.SIGCONT)
+    _resume(server)
     try:
         yield
     finally:
-        _signal(_processes(server), signal.SIGSTOP)
+        _suspend(server)
 
 
-def _processes(server: Server) -> list[int]:
-    return [server.process.pid, *descendants(server.process.pid)]
+def _suspend(server: Server) -> None:
+    for process in _processes(server):
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _resume(server: Server) -> None:
+    for process in _processes(server):
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def _processes(server: Server) -> list[psutil.Process]:
+    """Its own, which comes first, and those that it has started."""
+    own = psutil.Process(server.process.pid)
+    return [own, *own.children(recursive=True)]
 
 
 def _posted(kind: BodyKind) -> Callable[[str, bytes], Call]:
@@ -88,8 +97,8 @@ def _inferred(url: str, data: bytes) -> Call:
 
 
 PEERS: Mapping[str, Peer] = {
-    "fastapi": Peer("bare_fastapi", _posted("raw")),
-    "litserve": Peer("lit_serve", _posted("json")),
-    "bentoml": Peer("bento_ml", _posted("multipart")),
-    "pytriton": Peer("py_triton", _inferred),
+    "fastapi": Peer("loadtest.peers.bare_fastapi", _posted("raw")),
+    "litserve": Peer("loadtest.peers.lit_serve", _posted("json")),
+    "bentoml": Peer("loadtest.peers.bento_ml", _posted("multipart")),
+    "pytriton": Peer("loadtest.peers.py_triton", _inferred),
 }

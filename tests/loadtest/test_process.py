@@ -5,13 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 import resource
-import subprocess
-import sys
 import time
 
 import pytest
 
-from loadtest.process import cpu_s, descendants, memory_of
+from loadtest.process import cpu_s, memory_of
 
 
 def test_memory_is_the_kernels_own_figure():
@@ -36,21 +34,3 @@ def test_cpu_time_is_the_processs_own():
     while time.process_time() < own + 0.1:
         pass
     assert cpu_s(os.getpid()) - before == pytest.approx(0.1, abs=0.05)
-
-
-def test_descendants_are_children_and_theirs():
-    inner = "import sys; print('here', flush=True); sys.stdin.read()"
-    outer = (
-        "import subprocess, sys; "
-        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=subprocess.PIPE); "
-        "child.stdout.readline(); print(child.pid, flush=True); child.wait()"
-    )
-    command = [sys.executable, "-c", outer]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as parent:
-        grandchild = int(parent.stdout.readline())
-        found = descendants(os.getpid())
-        assert {parent.pid, grandchild} <= set(found)
-        assert descendants(parent.pid) == [grandchild]
-        assert descendants(grandchild) == []
-        parent.stdin.close()  # which both read

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.service.fuzz.target import Target, target
-
-schemathesis = pytest.importorskip(
-    "schemathesis", reason="needs the package schemathesis, which `make fuzz` installs"
-)
 
 CASES = int(os.environ.get("FUZZ_CASES", "600")) // 10
 
