@@ -21,7 +21,7 @@ def test_pillow_is_measured_and_what_is_absent_is_named(
         "fast": decoders.Contender(("fast",), absent),
     }
     monkeypatch.setattr(decoders, "CONTENDERS", some)
-    assert decoders.main(["--seconds", "0"]) == 0
+    assert decoders.main(["--seconds", "0.001"]) == 0
     shown = capsys.readouterr().out
     (row,) = (line for line in shown.splitlines() if line.startswith("Pillow"))
     assert "0  refused (OSError)  [pillow " in row
