@@ -118,8 +118,13 @@ def test_load_is_chosen_by_the_capacity(tmp_path: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_sweeps_and_searches_are_runs(
-    aim: list[str], kind: str, trials: int | None, tmp_path: Path
+    aim: list[str],
+    kind: str,
+    trials: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("loadtest.traffic.study.CAPACITY_S", 0.3)
     study_file = tmp_path / "study.json"
     with http_server() as url:
         code = loadtest(url, *QUICK, *aim, "--seconds", "0.3", "--json", str(study_file))
